@@ -1,0 +1,1 @@
+"""What runs beside or inside an engine and speaks the protocol."""

@@ -1,0 +1,1 @@
+"""The Panda3D plugin: attach it to any Panda3D game in two lines."""

@@ -1,0 +1,1 @@
+"""Makes training data and trains the models. Imports everything below it; nothing imports it."""
