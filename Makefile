@@ -1,1 +1,53 @@
-PY := .venv/bin/python
+# One command each, for people and for CI alike. Everything is set up in .venv.
+PYTHON ?= python3
+PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# The CPU build of PyTorch, which is enough to train the fast tier and spares gigabytes of CUDA.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+.PHONY: setup setup-demo fmt check test demo bench clean
+.DELETE_ON_ERROR:
+
+.venv/bin/python:
+	@.ci/system-packages
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "realmaster: Python 3.11 or newer is needed, '$(PYTHON)' is older; try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv
+
+.venv/.demo: pyproject.toml constraints.txt | .venv/bin/python
+	@.ci/system-packages street
+	@echo "Setting up .venv for the demo …"
+	@$(PIP) -e '.[street]'
+	@touch $@
+
+.venv/.all: pyproject.toml constraints.txt | .venv/bin/python
+	@.ci/system-packages street truth
+	@echo "Setting up .venv for development …"
+	@.venv/bin/python -c 'import torch' 2>/dev/null || \
+		$(PIP) --retries 1 --extra-index-url $(TORCH_INDEX) torch
+	@$(PIP) -e '.[street,truth,train,dev]'
+	@touch $@ .venv/.demo
+
+setup-demo: .venv/.demo
+setup: .venv/.all
+
+fmt: setup
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+check: setup
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+test: setup
+	.venv/bin/python -m pytest
+
+demo: setup-demo
+	.venv/bin/realmaster demo --output out/demo --overwrite
+
+bench: setup
+	.venv/bin/python -m benchmarks.bench --output out/bench.json
+
+clean:
+	rm -rf out .venv
