@@ -1,0 +1,1 @@
+"""The subcommands of `realmaster`: typed options in, library calls, a few printed lines out."""

@@ -1,0 +1,25 @@
+"""The model that changes nothing: the pipeline's test double, which enters by the public door."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capture_bridge.session import SessionFrame
+from realmaster.enhancer import State
+
+
+class CopyModel:
+    """Gives back every frame's color; its state counts the frames, so that a resume can be told."""
+
+    name = "copy"
+    fingerprint = "copy-1"
+    requires = frozenset[str]()
+
+    def enhance(
+        self, frames: Iterable[SessionFrame], state: State
+    ) -> Iterator[NDArray[np.uint8]]:
+        """One (H, W, 3) sRGB picture per frame: `color` without its alpha."""
+        for frame in frames:
+            state["frames"] = np.int64(state.get("frames", np.int64(0)) + 1).reshape(())
+            yield np.ascontiguousarray(frame.array("color")[..., :3])
