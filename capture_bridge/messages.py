@@ -43,9 +43,9 @@ class DropCause(enum.StrEnum):
 class Camera:
     """The pinhole camera of a frame and of the frame before.
 
-    K: (3, 3) pixels. world_from_camera, world_from_camera_prev: (4, 4) metres, camera axes OpenCV's,
-    world right-handed with +z up. near_m, far_m: metres (far_m may be inf). reversed_z: whether
-    device depth is 1 at the near plane.
+    K: (3, 3) pixels. world_from_camera, world_from_camera_prev: (4, 4) metres, camera axes
+    OpenCV's, world right-handed with +z up. near_m, far_m: metres (far_m may be inf). reversed_z:
+    whether device depth is 1 at the near plane.
     """
 
     K: Matrix
@@ -67,7 +67,11 @@ class SharedSlot:
 
 @dataclass(frozen=True, slots=True)
 class BufferDescriptor:
-    """How one buffer's payload is laid out. row_pitch: bytes from row to row, >= width * pixel size."""
+    """How one buffer's payload is laid out.
+
+    row_pitch: bytes from row to row, at least width * pixel size. The unpacked payload is exactly
+    row_pitch * height bytes.
+    """
 
     name: str
     width: int
@@ -84,10 +88,10 @@ class BufferDescriptor:
 class FrameHeader:
     """Everything about a frame but its pixels.
 
-    seq: the plugin's counter, one up per rendered frame, so a gap is a drop. frame_id: the engine's.
-    t_sim_ns: game time. t_render_ns: host monotonic time at submission. t_send_ns: host monotonic
-    time at sending. drops: cumulative count by cause. jitter_px: (x, y) sub-pixel offset of this
-    frame's projection. render_size, output_size: (width, height).
+    seq: the plugin's counter, one up per rendered frame, so a gap is a drop. frame_id: the
+    engine's. t_sim_ns: game time. t_render_ns: host monotonic time at submission. t_send_ns: host
+    monotonic time at sending. drops: cumulative count by cause. jitter_px: (x, y) sub-pixel offset
+    of this frame's projection. render_size, output_size: (width, height).
     """
 
     seq: int
@@ -198,9 +202,18 @@ class Enhanced:
     payload: bytes | memoryview
 
 
+class ErrorCode(enum.StrEnum):
+    """What an Error is about; all but BAD_MESSAGE mean that the sender takes nothing more."""
+
+    BUSY = "busy"  # another plugin is connected
+    TOKEN = "token"  # the token is missing or wrong
+    VERSION = "version"  # another major version
+    BAD_MESSAGE = "bad_message"  # one message was refused and skipped
+
+
 @dataclass(frozen=True, slots=True)
 class Error:
-    """The sender cannot go on; `text` is one line for a person."""
+    """Something went wrong: an ErrorCode or a code of the sender's own, and one line for people."""
 
     code: str
     text: str
@@ -208,13 +221,11 @@ class Error:
 
 @dataclass(frozen=True, slots=True)
 class Bye:
-    """The sender ends in good order. last_seq: of the plugin, the last seq it counted (-1: none)."""
+    """The sender ends in good order. last_seq: the last seq that a plugin counted (-1: none)."""
 
     reason: str
     last_seq: int = -1
     drops: Mapping[str, int] = field(default_factory=dict)
 
 
-Message = (
-    Hello | Welcome | Credit | Frame | Mark | Command | Result | Enhanced | Error | Bye
-)
+Message = Hello | Welcome | Credit | Frame | Mark | Command | Result | Enhanced | Error | Bye
