@@ -90,11 +90,10 @@ def merge_parts(meshes: Sequence[Mesh]) -> list[Part]:
     return parts
 
 
-def load_scene(mi: Any, street: StreetScene, parts: Sequence[Part], max_depth: int) -> Any:
+def load_scene(mi: Any, street: StreetScene, parts: Sequence[Part]) -> Any:
     """Return the Mitsuba scene at time 0; the shape of parts[i] has the id `part_id(i)`.
 
-    mi: the module `mitsuba`, variant set. max_depth: of a light path, in vertices. Its integrator
-    gives nine channels: colour, diffuse albedo, world-space shading normal.
+    mi: the module `mitsuba`, variant set.
     """
     bsdfs = {
         name: mi.load_dict(_bsdf(mi, street.materials[name], street.textures))
@@ -104,20 +103,13 @@ def load_scene(mi: Any, street: StreetScene, parts: Sequence[Part], max_depth: i
         part_id(index): _shape(mi, part_id(index), part, bsdfs[part.material], street)
         for index, part in enumerate(parts)
     }
-    integrator = {
-        "type": "aov",
-        "aovs": "albedo:albedo,normal:sh_normal",
-        "color": {"type": "path", "max_depth": max_depth},
-    }
     sky = {
         "type": "sunsky",
         "sun_direction": [float(v) for v in street.sun.direction],
         "turbidity": float(street.sun.turbidity),
     }
     # optimize=True would merge the shapes and lose which object a ray hit.
-    return mi.load_dict(
-        {"type": "scene", "integrator": integrator, "sky": sky, **shapes}, optimize=False
-    )
+    return mi.load_dict({"type": "scene", "sky": sky, **shapes}, optimize=False)
 
 
 def posed(street: StreetScene, part: Part, t_s: float) -> tuple[F32, F32]:

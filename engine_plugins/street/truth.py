@@ -25,7 +25,7 @@ from engine_plugins.street.mitsuba_scene import (
 from engine_plugins.street.mitsuba_setup import SLOW_VARIANT, load_mitsuba
 from engine_plugins.street.model import F32, F64, intrinsics
 
-EXPOSURE = 9.0  # of scene radiance in front of the tone curve; the same for every street
+EXPOSURE = 13.0  # of scene radiance in front of the tone curve; the same for every street
 _MAX_RADIANCE = 400.0  # above it lies the sun's disc alone; keeps the denoiser in range
 _PASS_SAMPLES = 1 << 24  # paths in flight at a time: bounds memory at any size
 
@@ -86,7 +86,10 @@ class TruthRenderer:
         self._spp, self._crop = spp, crop or (0, 0, width, height)
         self._parts = merge_parts(street.meshes)
         self._t_s = 0.0
-        self._scene = load_scene(self._mi, street, self._parts, max_depth)
+        self._scene = load_scene(self._mi, street, self._parts)
+        # Two renders: nested in one integrator, Mitsuba 3.9 would trace every path twice.
+        self._color = self._mi.load_dict({"type": "path", "max_depth": max_depth})
+        self._guides = self._mi.load_dict({"type": "aov", "aovs": "albedo:albedo,normal:sh_normal"})
         self._parameters = self._mi.traverse(self._scene)
 
     def render(self, t_s: float, *, view: View | None = None, seed: int = 0) -> FrameArrays:
@@ -95,26 +98,23 @@ class TruthRenderer:
         view: in place of the street's own camera; its K is that of the virtual frame.
         """
         return {
-            "color": filmic(self.radiance(t_s, view=view, seed=seed)),
+            "color": self.color(t_s, view=view, seed=seed),
             **self.geometry(t_s, view=view),
         }
+
+    def color(self, t_s: float, *, view: View | None = None, seed: int = 0) -> NDArray[np.uint8]:
+        """Return the exposed and tone-mapped frame, sRGB (H, W, 3); seed: of the random paths."""
+        return filmic(self.radiance(t_s, view=view, seed=seed))
 
     def radiance(self, t_s: float, *, view: View | None = None, seed: int = 0) -> F32:
         """Return denoised scene-linear colour (H, W, 3); seed: of the random paths."""
         self._move(t_s)
         sensor = self._sensor(self._cropped(view or self._path_view(t_s)))
-        *_, width, height = self._crop
-        spp_per_pass = max(1, min(self._spp, _PASS_SAMPLES // (width * height)))
-        total = np.zeros((height, width, 9), np.float32)
-        done = 0
-        while done < self._spp:
-            spp = min(spp_per_pass, self._spp - done)
-            one = self._mi.render(self._scene, sensor=sensor, spp=spp, seed=seed * 4096 + done)
-            total += np.nan_to_num(np.asarray(one), posinf=_MAX_RADIANCE) * (spp / self._spp)
-            done += spp
-        color, albedo, normal = (np.ascontiguousarray(total[..., at : at + 3]) for at in (0, 3, 6))
-        color = np.clip(color, 0.0, _MAX_RADIANCE)
-        denoised: F32 = self._denoise(color, np.clip(albedo, 0, 1), normal, hdr=True)
+        color = np.clip(self._sampled(self._color, sensor, seed), 0.0, _MAX_RADIANCE)
+        guides = self._sampled(self._guides, sensor, seed)
+        albedo = np.ascontiguousarray(np.clip(guides[..., :3], 0.0, 1.0))
+        normal = np.ascontiguousarray(guides[..., 3:6])
+        denoised: F32 = self._denoise(color, albedo, normal, hdr=True)
         return denoised
 
     def geometry(self, t_s: float, *, view: View | None = None) -> FrameArrays:
@@ -152,6 +152,20 @@ class TruthRenderer:
         hit = self._intersect(view, width, height)
         value = hit.bsdf().eval_diffuse_reflectance(hit, hit.is_valid())
         return np.asarray(value, np.float32).T.reshape(height, width, 3)
+
+    def _sampled(self, integrator: Any, sensor: Any, seed: int) -> F32:
+        """Return the mean of all samples (H, W, channels), rendered in passes of bounded memory."""
+        *_, width, height = self._crop
+        spp_per_pass = max(1, min(self._spp, _PASS_SAMPLES // (width * height)))
+        passes = []
+        for done in range(0, self._spp, spp_per_pass):
+            spp = min(spp_per_pass, self._spp - done)
+            image = self._mi.render(
+                self._scene, sensor=sensor, integrator=integrator, spp=spp, seed=seed * 4096 + done
+            )
+            passes.append(np.nan_to_num(np.asarray(image, np.float32)) * (spp / self._spp))
+        total: F32 = np.sum(passes, axis=0)
+        return total
 
     def _path_view(self, t_s: float) -> View:
         pose = self._street.camera(t_s)
