@@ -1,0 +1,270 @@
+"""The fast tier's training: loss against the metric, data, exact resume, export, runtime parity."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+
+from capture_bridge.errors import SetupError
+from realmaster.color import srgb_u8_to_lab
+from realmaster.fast import INPUT_NAMES, OUTPUT_NAMES, FastModel, prepare, recall
+from tests.realmaster.fast_frames import MemoryFrame, memory_frames
+from training.fast import TrainConfig, new_loop, run_frames, train, validate
+from training.fast_checkpoint import load_checkpoint
+from training.fast_data import Sample, SampleStore, Window, cut_batch, history_valid, read_sample
+from training.fast_export import export, round_weights, to_onnx
+from training.fast_loss import flicker, lab, similarity
+from training.fast_model import FastConfig, FastInputs, FastNet, example_inputs, without_history
+
+TINY = FastConfig(
+    widths=(8, 8, 16, 16), encoder_blocks=(1, 1), middle_blocks=2, decoder_blocks=(1, 1)
+)
+SIZE = (96, 64)
+
+
+def write_sample(path: Path, frames: list[MemoryFrame]) -> None:
+    """The file that the renderer of training pairs would write; the truth is a warmer render."""
+    arrays = {
+        name: np.stack([frame.array(name) for frame in frames])
+        for name in ("color", "depth", "normal", "motion", "albedo", "roughness")
+    }
+    arrays["color"] = arrays["color"][..., :3]
+    truth = arrays["color"][-1] * np.array([0.9, 0.7, 0.5]) + np.array([20, 10, 0])
+    cameras = [frame.header.camera for frame in frames]
+    np.savez_compressed(
+        path,
+        **arrays,
+        truth=truth.astype(np.uint8),
+        K=cameras[0].K,
+        world_from_camera=np.stack([camera.world_from_camera for camera in cameras]),
+    )
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[MemoryFrame]:
+    return memory_frames(5, SIZE)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, frames: list[MemoryFrame]) -> Path:
+    folder = tmp_path_factory.mktemp("street")
+    for name, first in (("0003_drive_0", 0), ("0799_walk_0", 1), ("0800_drive_0", 1)):
+        write_sample(folder / f"{name}.npz", frames[first : first + 4])
+    for name in ("0900_drive_0", "0950_walk_1"):
+        write_sample(folder / f"{name}.npz", frames[:4])
+    (folder / "0004_drive_0.npz").write_bytes(b"PK\x03\x04 cut off")
+    (folder / "notes.npz").write_bytes(b"")
+    return folder
+
+
+def config(folder: Path, out: Path, **changes: object) -> TrainConfig:
+    base = TrainConfig(
+        data=folder, out=out, steps=6, batch=2, crop=(32, 48), threads=1, net=TINY, warmup_steps=2
+    )
+    return dataclasses.replace(base, **changes)
+
+
+def sample_of(folder: Path) -> Sample:
+    return read_sample(folder / "0003_drive_0.npz")
+
+
+def test_lab_is_the_metrics_own() -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    rgb[0, :8] = np.arange(8)[:, None]  # the dark, linear part of both curves
+    ours = lab(torch.from_numpy(rgb / np.float32(255)).permute(2, 0, 1)[None])
+    theirs = srgb_u8_to_lab(rgb) / 100
+    np.testing.assert_allclose(ours[0].permute(1, 2, 0).numpy(), theirs, atol=2e-4)
+
+
+def test_lab_keeps_a_gradient_outside_the_gamut() -> None:
+    over = torch.full((1, 3, 1, 1), 1.3, requires_grad=True)
+    lab(over)[:, 0].sum().backward()
+    assert over.grad is not None
+    assert (over.grad > 0).all()
+
+
+def test_similarity_and_flicker_know_equality() -> None:
+    image = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    valid = torch.ones(1, 1, 16, 16)
+    assert similarity(image, image).item() == pytest.approx(1)
+    assert similarity(image, image.flip(3)).item() < 0.5
+    assert flicker(image, image, image, image, valid).item() == 0
+    still = torch.zeros_like(image)
+    assert flicker(image, still, image, still, valid).item() == 0  # as much as the render
+    assert flicker(image, still, image, image, valid).item() > 0.1
+
+
+def test_store_reads_its_own_seeds_and_skips_torn_files(folder: Path) -> None:
+    train_store, validate_store = SampleStore(folder, "train"), SampleStore(folder, "validate")
+    assert train_store.rescan() == 2
+    assert validate_store.rescan() == 1
+    assert train_store.names == ["0003_drive_0.npz", "0799_walk_0.npz"]
+    assert validate_store.names == ["0800_drive_0.npz"]
+    assert train_store.rescan() == 0
+    again = SampleStore(folder, "train")
+    again.rescan(["0799_walk_0.npz"])
+    assert again.names == ["0799_walk_0.npz", "0003_drive_0.npz"]
+
+
+def test_no_training_sample_is_said_plainly(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="no training sample"):
+        train(config(tmp_path, tmp_path / "out"))
+
+
+def test_flip_mirrors_the_geometry(folder: Path) -> None:
+    """A mirrored window is the mirror image: pixels, rays, normals, motion, up, depth before."""
+    samples, crop = [sample_of(folder)], (64, 96)
+    plain, flipped = (
+        cut_batch(samples, [Window(0, 0, 0, flip, True)], crop, 2).frames[-1]
+        for flip in (False, True)
+    )
+    sign = torch.tensor([-1.0, 1.0, 1.0]).reshape(1, 3, 1, 1)
+    inputs, mirror = plain.inputs, flipped.inputs
+    torch.testing.assert_close(mirror.color, inputs.color.flip(3))
+    torch.testing.assert_close(mirror.normal, inputs.normal.flip(3) * sign)
+    torch.testing.assert_close(mirror.up, inputs.up * sign)
+    torch.testing.assert_close(mirror.ray_x, -inputs.ray_x.flip(3))
+    torch.testing.assert_close(flipped.motion, plain.motion.flip(3) * sign[:, :2], equal_nan=True)
+    torch.testing.assert_close(flipped.depth_before, plain.depth_before.flip(3))
+
+
+def test_crop_keeps_the_rays_of_its_pixels(folder: Path) -> None:
+    samples = [sample_of(folder)]
+    whole = cut_batch(samples, [Window(0, 0, 0, False, True)], (64, 96), 1).frames[0].inputs
+    part = cut_batch(samples, [Window(0, 16, 32, False, True)], (32, 48), 1).frames[0].inputs
+    torch.testing.assert_close(part.ray_x, whole.ray_x[..., 32:80])
+    torch.testing.assert_close(part.ray_y, whole.ray_y[..., 16:48, :])
+    torch.testing.assert_close(part.color, whole.color[..., 16:48, 32:80])
+
+
+def test_validity_finds_what_was_hidden(folder: Path) -> None:
+    samples = [sample_of(folder)]
+    batch = cut_batch(samples, [Window(0, 0, 0, False, True)], (64, 96), 2)
+    before, now = batch.frames
+    valid = history_valid(now, before.inputs.depth)
+    assert 0.8 < valid.mean().item() < 1
+    nothing = history_valid(now, torch.full_like(before.inputs.depth, 0.5))
+    assert nothing.mean().item() < 0.01
+
+
+def test_masked_material_changes_nothing() -> None:
+    torch.manual_seed(0)
+    net = FastNet(TINY)
+    frame = example_inputs(32, 48, torch.Generator().manual_seed(1))
+    masked = frame._replace(has_material=torch.zeros(1, 1, 1, 1))
+    other = masked._replace(albedo=frame.albedo.flip(3), roughness=1 - frame.roughness)
+    torch.testing.assert_close(net(*masked)[0], net(*other)[0])
+    assert not torch.equal(net(*masked)[0], net(*frame)[0])
+
+
+def test_invalid_history_changes_nothing() -> None:
+    torch.manual_seed(0)
+    net = FastNet(TINY)
+    frame = example_inputs(32, 48, torch.Generator().manual_seed(1))
+    blind = without_history(frame)
+    torch.testing.assert_close(net(*blind)[0], net(*blind._replace(prev=frame.prev))[0])
+
+
+def test_training_lowers_the_error_and_repeats_bit_by_bit(folder: Path, tmp_path: Path) -> None:
+    loops = []
+    for name in ("a", "b"):
+        run = config(folder, tmp_path / name, steps=40, learning_rate=3e-3, ema_decay=0.9)
+        train(run)
+        loop = new_loop(run)
+        load_checkpoint(run.out / "checkpoint.npz", loop)
+        loops.append(loop)
+    for one, two in zip(loops[0].net.parameters(), loops[1].net.parameters(), strict=True):
+        assert torch.equal(one, two)
+    store = SampleStore(folder, "validate")
+    store.rescan()
+    figures = validate(loops[0].ema, store.samples)
+    assert figures["g"] > 0.3
+    assert figures["g_plain"] > 0.3
+    rows = (tmp_path / "a" / "validation.jsonl").read_text().splitlines()
+    assert json.loads(rows[-1])["step"] == 40
+
+
+def test_resume_equals_an_uninterrupted_run(folder: Path, tmp_path: Path) -> None:
+    whole = config(folder, tmp_path / "whole", steps=8)
+    train(whole)
+    halves = config(folder, tmp_path / "halves", steps=8)
+    train(dataclasses.replace(halves, stop_after=5))
+    train(dataclasses.replace(halves, resume=True))
+    with (
+        np.load(whole.out / "checkpoint.npz") as one,
+        np.load(halves.out / "checkpoint.npz") as two,
+    ):
+        assert one.files == two.files
+        for name in one.files:
+            if name != "meta":
+                np.testing.assert_array_equal(one[name], two[name], err_msg=name)
+
+
+def test_resume_without_or_with_a_foreign_checkpoint(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="no checkpoint"):
+        train(config(folder, tmp_path, resume=True))
+    (tmp_path / "checkpoint.npz").write_bytes(b"not one")
+    with pytest.raises(SetupError, match="no checkpoint of the fast tier"):
+        train(config(folder, tmp_path, resume=True))
+
+
+def test_a_loss_that_is_not_finite_is_skipped(folder: Path, tmp_path: Path) -> None:
+    run = config(folder, tmp_path, steps=2, similarity_weight=float("nan"))
+    train(run)
+    loop = new_loop(run)
+    before = [p.clone() for p in loop.net.parameters()]
+    load_checkpoint(tmp_path / "checkpoint.npz", loop)
+    assert loop.skipped == 2
+    assert all(torch.equal(a, b) for a, b in zip(before, loop.net.parameters(), strict=True))
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> FastNet:
+    run = config(folder, tmp_path_factory.mktemp("trained"), steps=12)
+    train(run)
+    loop = new_loop(run)
+    load_checkpoint(run.out / "checkpoint.npz", loop)
+    return round_weights(loop.net.to(memory_format=torch.contiguous_format))
+
+
+@pytest.mark.parametrize("size", [(64, 96), (32, 80)])
+def test_onnx_computes_what_torch_does(trained: FastNet, size: tuple[int, int]) -> None:
+    network = ort.InferenceSession(to_onnx(trained).SerializeToString())
+    assert tuple(node.name for node in network.get_inputs()) == INPUT_NAMES == FastInputs._fields
+    frame = example_inputs(*size, torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        output, hidden = trained(*frame)
+    feed = {name: value.numpy() for name, value in frame._asdict().items()}
+    ours = network.run(OUTPUT_NAMES, feed)
+    np.testing.assert_allclose(ours[0], output.clamp(0, 1).numpy(), atol=2e-5)
+    np.testing.assert_allclose(ours[1], hidden.numpy(), atol=2e-5)
+
+
+@pytest.mark.parametrize("material", [True, False])
+def test_runtime_sees_what_training_saw(
+    folder: Path, frames: list[MemoryFrame], trained: FastNet, tmp_path: Path, material: bool
+) -> None:
+    """The same four frames through the trainer's loop and through FastModel."""
+    batch = cut_batch([sample_of(folder)], [Window(0, 0, 0, False, material)], (64, 96), 4)
+    with torch.no_grad():
+        steps = list(run_frames(trained, batch, with_gradient=0))
+    export(trained, tmp_path / "tiny.onnx")
+    model = FastModel(tmp_path / "tiny.onnx", threads=1)
+    session = [f if material else f.without("albedo", "roughness") for f in frames[:4]]
+    state: dict[str, np.ndarray] = {}
+    for index, (frame, step) in enumerate(zip(session, steps, strict=True)):
+        if index:
+            feed, depth, _ = prepare(frame)
+            history = recall(frame, state, depth, feed)
+            agree = history["valid"] == step.valid.numpy()
+            assert agree.mean() > 0.99
+            error = np.abs(history["prev"] - step.output_before.numpy()) * step.valid.numpy()
+            assert error.mean() < 0.01
+        picture = model.enhance_frame(frame, state)
+        expected = step.output.clamp(0, 1)[0].permute(1, 2, 0).numpy() * 255
+        difference = np.abs(picture - expected)
+        assert difference.mean() < (0.6 if index == 0 else 1.5)

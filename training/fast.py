@@ -1,0 +1,321 @@
+"""Trains the fast tier on street samples and exports it: `python -m training.fast`.
+
+Phase 1 learns single frames; phase 2 learns runs of frames with history, at the same time as the
+learning rate decays. Samples that appear in the folder while it runs join in. A checkpoint holds
+all of the loop's state; with `steps` as the budget a resumed run equals an uninterrupted one.
+"""
+
+import json
+import logging
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from torch import Tensor
+
+from capture_bridge.errors import SetupError
+from training.fast_checkpoint import load_checkpoint, save_checkpoint
+from training.fast_data import (
+    Batch,
+    Sample,
+    SampleStore,
+    Window,
+    cut_batch,
+    draw_windows,
+    history_valid,
+)
+from training.fast_loss import edge_distance, flicker, lab, lab_distance, similarity
+from training.fast_model import FastConfig, FastNet, warp, warp_hidden
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """One run. Either `minutes` or `steps` is the budget; `steps` wins."""
+
+    data: Path
+    """Folder of samples."""
+    out: Path
+    """Folder of the checkpoint, the log and the exported model."""
+    minutes: float = 70.0
+    steps: int | None = None
+    resume: bool = False
+    stop_after: int | None = None
+    """Stop at this step as if interrupted, with a checkpoint: the budget stays what it is."""
+    seed: int = 0
+    batch: int = 8
+    crop: tuple[int, int] = (128, 128)
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-3
+    warmup_steps: int = 200
+    decay_from: float = 0.6
+    """Share of the budget after which the learning rate falls."""
+    history_from: float = 0.75
+    """Share of the budget after which runs of frames are trained."""
+    edge_weight: float = 0.3
+    similarity_weight: float = 0.02
+    flicker_weight: float = 0.5
+    clip_norm: float = 1.0
+    ema_decay: float = 0.999
+    rescan_steps: int = 200
+    validate_minutes: float = 4.0
+    checkpoint_minutes: float = 3.0
+    log_seconds: float = 30.0
+    threads: int = 2
+    bfloat16: bool = True
+    train_limit: int | None = None
+    validate_limit: int = 16
+    net: FastConfig = field(default_factory=FastConfig)
+
+
+@dataclass(slots=True)
+class Loop:
+    """Everything that changes while training; a checkpoint is exactly this."""
+
+    net: FastNet
+    ema: FastNet
+    optimizer: torch.optim.AdamW
+    rng: np.random.Generator
+    step: int = 0
+    elapsed_s: float = 0.0
+    skipped: int = 0
+
+
+def train(config: TrainConfig) -> Path:
+    """Runs or resumes the training; returns the folder of the finished checkpoint."""
+    torch.set_num_threads(config.threads)
+    config.out.mkdir(parents=True, exist_ok=True)
+    loop = new_loop(config)
+    train_store = SampleStore(config.data, "train", config.train_limit)
+    validate_store = SampleStore(config.data, "validate", config.validate_limit)
+    path = config.out / "checkpoint.npz"
+    if config.resume:
+        names = load_checkpoint(path, loop)
+        train_store.rescan(names)
+    report = _Report(config, loop)
+    started = time.perf_counter() - loop.elapsed_s
+    while progress(config, loop) < 1 and loop.step != config.stop_after:
+        if loop.step % config.rescan_steps == 0 or not train_store.samples:
+            _rescan(train_store, validate_store)
+        loss = train_step(config, loop, train_store.samples)
+        loop.elapsed_s = time.perf_counter() - started
+        report.after_step(loss, train_store, validate_store)
+        if report.checkpoint_due():
+            save_checkpoint(path, loop, train_store.names)
+    save_checkpoint(path, loop, train_store.names)
+    report.validate(validate_store)
+    return config.out
+
+
+def new_loop(config: TrainConfig) -> Loop:
+    """Fresh weights and optimizer, all from `config.seed`."""
+    torch.manual_seed(config.seed)
+    net, ema = FastNet(config.net), FastNet(config.net)
+    for module in (net, ema):
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ema.load_state_dict(net.state_dict())
+    ema.requires_grad_(False)
+    optimizer = torch.optim.AdamW(
+        net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    return Loop(net, ema, optimizer, np.random.default_rng(config.seed))
+
+
+def progress(config: TrainConfig, loop: Loop) -> float:
+    """Share of the budget that is spent, 1 at the end."""
+    if config.steps is not None:
+        return loop.step / config.steps
+    return loop.elapsed_s / (60 * config.minutes)
+
+
+def learning_rate(config: TrainConfig, loop: Loop) -> float:
+    """Warm up, stay, decay (WSD): the decay is a half cosine to a hundredth."""
+    warm = min(1.0, (loop.step + 1) / config.warmup_steps)
+    late = max(0.0, progress(config, loop) - config.decay_from) / (1 - config.decay_from)
+    decay = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, late)))
+    return config.learning_rate * warm * decay
+
+
+def train_step(config: TrainConfig, loop: Loop, samples: list[Sample]) -> float:
+    """One optimizer step on one random batch; returns its loss (NaN when it was skipped)."""
+    num_frames = 1
+    if progress(config, loop) >= config.history_from:
+        shortest = min(samples[0].num_frames, 4)
+        num_frames = int(loop.rng.choice([1, 2, shortest], p=[0.25, 0.4, 0.35]))
+    windows = draw_windows(samples, config.batch, config.crop, loop.rng)
+    batch = cut_batch(samples, windows, config.crop, num_frames)
+    for group in loop.optimizer.param_groups:
+        group["lr"] = learning_rate(config, loop)
+    with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+        steps = list(run_frames(loop.net, batch, with_gradient=2))
+    loss = batch_loss(config, batch, steps)
+    loop.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = torch.nn.utils.clip_grad_norm_(loop.net.parameters(), config.clip_norm)
+    loop.step += 1
+    if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
+        loop.skipped += 1
+        return math.nan
+    loop.optimizer.step()
+    decay = min(config.ema_decay, (1 + loop.step) / (10 + loop.step))
+    with torch.no_grad():
+        torch._foreach_lerp_(list(loop.ema.parameters()), list(loop.net.parameters()), 1 - decay)
+    return loss.item()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameResult:
+    """What came out at one instant, with the warped images before it. float32."""
+
+    output: Tensor
+    output_before: Tensor
+    valid: Tensor
+
+
+def run_frames(net: FastNet, batch: Batch, *, with_gradient: int) -> Iterator[FrameResult]:
+    """The network along a batch's instants, causal; gradients reach the last `with_gradient`."""
+    output = hidden = depth = None
+    for index, frame in enumerate(batch.frames):
+        inputs = frame.inputs
+        if output is not None and hidden is not None and depth is not None:
+            motion = torch.nan_to_num(frame.motion)
+            inputs = inputs._replace(
+                prev=warp(output.clamp(0, 1), motion),
+                hidden=warp_hidden(hidden, motion),
+                valid=history_valid(frame, depth),
+            )
+        with torch.set_grad_enabled(
+            torch.is_grad_enabled() and index >= len(batch.frames) - with_gradient
+        ):
+            output, hidden = net(*inputs)
+        output, hidden, depth = output.float(), hidden.float(), inputs.depth
+        yield FrameResult(output, inputs.prev, inputs.valid)
+
+
+def batch_loss(config: TrainConfig, batch: Batch, steps: list[FrameResult]) -> Tensor:
+    """The weighted sum on the last instant, plus flicker between the last two."""
+    last = steps[-1]
+    output, truth = lab(last.output), lab(batch.truth)
+    loss = lab_distance(output, truth)
+    loss = loss + config.edge_weight * edge_distance(output, truth)
+    loss = loss + config.similarity_weight * (1 - similarity(output, truth))
+    outside = (last.output - last.output.clamp(0, 1)).abs().mean()
+    loss = loss + 0.1 * outside
+    if len(steps) > 1:
+        motion = torch.nan_to_num(batch.frames[-1].motion)
+        before = warp(batch.frames[-2].inputs.color, motion)
+        render = batch.frames[-1].inputs.color
+        change = flicker(last.output, last.output_before, render, before, last.valid)
+        loss = loss + config.flicker_weight * change
+    return loss
+
+
+@torch.no_grad()
+def validate(net: FastNet, samples: list[Sample]) -> dict[str, float]:
+    """Gap closure on whole samples, in sums over all of them, and the flicker ratio.
+
+    g, g_plain: last frame without history, with and without albedo and roughness. g_run,
+    g_run_plain, flicker, flicker_plain: after all frames of the sample.
+    """
+    figures: dict[str, float] = {}
+    for suffix, material in (("", True), ("_plain", False)):
+        error = error_run = base = moved = moved_base = 0.0
+        for index, sample in enumerate(samples):
+            crop = (sample.truth.shape[0], sample.truth.shape[1])
+            window = [Window(index, 0, 0, False, material)]
+            batch = cut_batch(samples, window, crop, sample.num_frames)
+            truth = lab(batch.truth)
+            alone = net(*batch.frames[-1].inputs)[0]
+            steps = list(run_frames(net, batch, with_gradient=0))
+            base += lab_distance(lab(batch.frames[-1].inputs.color), truth).item()
+            error += lab_distance(lab(alone), truth).item()
+            error_run += lab_distance(lab(steps[-1].output), truth).item()
+            for k in range(1, len(steps)):
+                motion = torch.nan_to_num(batch.frames[k].motion)
+                render, before = (batch.frames[i].inputs.color for i in (k, k - 1))
+                change = (steps[k].output.clamp(0, 1) - steps[k].output_before).abs()
+                moved += (change * steps[k].valid).sum().item()
+                change = (render - warp(before, motion)).abs()
+                moved_base += (change * steps[k].valid).sum().item()
+        figures[f"g{suffix}"] = 1 - error / base
+        figures[f"g_run{suffix}"] = 1 - error_run / base
+        figures[f"flicker{suffix}"] = moved / max(moved_base, 1e-9)
+    return figures
+
+
+class _Report:
+    """Says how it goes: a line every `log_seconds`, validation every `validate_minutes`."""
+
+    def __init__(self, config: TrainConfig, loop: Loop) -> None:
+        self._config = config
+        self._loop = loop
+        self._losses: list[float] = []
+        self._line_s = self._validated_s = self._saved_s = loop.elapsed_s
+        self._line_step = loop.step
+
+    def after_step(self, loss: float, train_store: SampleStore, val_store: SampleStore) -> None:
+        loop, config = self._loop, self._config
+        self._losses.append(loss)
+        if loop.elapsed_s - self._line_s >= config.log_seconds:
+            rate = (loop.elapsed_s - self._line_s) / (loop.step - self._line_step)
+            log.info(
+                "step %d  %.1f min  %.0f %%  loss %.4f  lr %.1e  %.0f ms/step  "
+                "%d samples  %d skipped",
+                loop.step,
+                loop.elapsed_s / 60,
+                100 * progress(config, loop),
+                np.nanmean(self._losses),
+                learning_rate(config, loop),
+                1e3 * rate,
+                len(train_store.samples),
+                loop.skipped,
+            )
+            self._losses.clear()
+            self._line_s, self._line_step = loop.elapsed_s, loop.step
+        if loop.elapsed_s - self._validated_s >= 60 * config.validate_minutes:
+            self._validated_s = loop.elapsed_s
+            self.validate(val_store)
+
+    def validate(self, store: SampleStore) -> None:
+        """Measures the averaged weights and appends the figures to `validation.jsonl`."""
+        if not store.samples:
+            log.info("no validation samples yet")
+            return
+        figures = validate(self._loop.ema, store.samples)
+        row = {"step": self._loop.step, "minutes": self._loop.elapsed_s / 60, **figures}
+        log.info("validate %s", "  ".join(f"{k} {v:.3f}" for k, v in row.items()))
+        with (self._config.out / "validation.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def checkpoint_due(self) -> bool:
+        if self._loop.elapsed_s - self._saved_s < 60 * self._config.checkpoint_minutes:
+            return False
+        self._saved_s = self._loop.elapsed_s
+        return True
+
+
+def _rescan(train_store: SampleStore, validate_store: SampleStore) -> None:
+    added = train_store.rescan()
+    validate_store.rescan()
+    if added:
+        log.info("%d more samples, %d now", added, len(train_store.samples))
+    if not train_store.samples:
+        raise SetupError(
+            f"there is no training sample (seeds 0-799) in {train_store.folder}; render some first"
+        )
+
+
+def main() -> None:
+    """The command line."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    train(tyro.cli(TrainConfig, description=__doc__))
+
+
+if __name__ == "__main__":
+    main()

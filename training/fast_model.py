@@ -1,0 +1,244 @@
+"""The fast tier's network: a causal, recurrent U-Net on the engine's buffers.
+
+The trunk runs at half resolution and below; the output is the input's color under a per-pixel gain,
+plus light times albedo, plus an offset, blended with the motion-warped previous output, all at full
+resolution. One network serves sessions with and without albedo and roughness. This file knows torch
+and tensors: no files, no sessions, no training loop.
+
+Shape legend: N batch, H and W multiples of 16, B hidden channels.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as fn
+
+from realmaster.fast import HIDDEN_CHANNELS, HIDDEN_STRIDE
+
+#: Channels that the head makes per output pixel: gain 1, light 3, offset 3, blend 1.
+_HEAD_MAPS = 8
+_FULL_MAPS = 15
+_GEOMETRY_MAPS = 9
+_NEAR_M = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class FastConfig:
+    """The network's size. widths: channels at 1/2, 1/4, 1/8, 1/16 of the resolution."""
+
+    widths: tuple[int, int, int, int] = (32, 48, 96, 160)
+    encoder_blocks: tuple[int, int] = (1, 2)
+    middle_blocks: int = 3
+    decoder_blocks: tuple[int, int] = (1, 1)
+
+
+class FastInputs(NamedTuple):
+    """One frame of N streams, float32; the order and the names are those of the ONNX file.
+
+    color, prev, albedo: (N, 3, H, W) in [0, 1] (sRGB, sRGB, linear). depth: (N, 1, H, W) metres,
+    +inf sky. normal: (N, 3, H, W) camera space. ray_x: (N, 1, 1, W) and ray_y: (N, 1, H, 1), the
+    rays (x, y, 1) of K^-1. up: (N, 3, 1, 1), the world's up in camera axes. prev and hidden
+    (N, B, H/4, W/4) are warped along the motion to this frame; valid: (N, 1, H, W), 0 where they
+    say nothing. roughness: (N, 1, H, W). has_material: (N, 1, 1, 1), 0 masks both.
+    """
+
+    color: Tensor
+    depth: Tensor
+    normal: Tensor
+    ray_x: Tensor
+    ray_y: Tensor
+    up: Tensor
+    prev: Tensor
+    hidden: Tensor
+    valid: Tensor
+    albedo: Tensor
+    roughness: Tensor
+    has_material: Tensor
+
+
+class _Residual(nn.Module):
+    """Two 3x3 convolutions around a skip; starts as the identity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = _conv(channels, channels)
+        self.second = _conv(channels, channels, gain=0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _act(x + self.second(_act(self.first(x))))
+
+
+class FastNet(nn.Module):
+    """(FastInputs fields in order) -> output (N, 3, H, W) sRGB, not clamped, and hidden state."""
+
+    def __init__(self, config: FastConfig | None = None) -> None:
+        super().__init__()
+        config = config or FastConfig()
+        self.config = config
+        w2, w4, w8, w16 = config.widths
+        self.mix = _conv(_FULL_MAPS, w2, size=2, stride=2, padding=0)
+        self.mix_geometry = _conv(_GEOMETRY_MAPS + 1, w2, size=1)
+        self.stem = _conv(w2, w2)
+        self.down = nn.ModuleList(_conv(a, b, stride=2) for a, b in ((w2, w4), (w4, w8), (w8, w16)))
+        self.recall = _conv(HIDDEN_CHANNELS, w4, size=1, gain=0.1)
+        self.encode = nn.ModuleList(
+            _blocks(width, count)
+            for width, count in zip((w4, w8), config.encoder_blocks, strict=True)
+        )
+        self.middle = _blocks(w16, config.middle_blocks)
+        self.context = nn.Sequential(
+            nn.Linear(w16, w16), nn.LeakyReLU(0.1), nn.Linear(w16, 2 * w16)
+        )
+        self.up = nn.ModuleList(_conv(b, a, size=1) for a, b in ((w2, w4), (w4, w8), (w8, w16)))
+        self.decode = nn.ModuleList(
+            _blocks(width, count)
+            for width, count in zip((w4, w8), config.decoder_blocks, strict=True)
+        )
+        self.last = _conv(w2, w2)
+        self.head = _conv(w2, 4 * _HEAD_MAPS, gain=0.1)
+        self.remember = _conv(w4, HIDDEN_CHANNELS, size=1)
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """(output, hidden) of the fields of FastInputs in order."""
+        frame = FastInputs(*inputs)
+        surface = torch.sqrt(frame.albedo) * frame.has_material
+        prev = frame.prev * frame.valid
+        full, geometry = _features(frame, surface, prev)
+        half = _act(self.stem(_act(self.mix(full) + self.mix_geometry(geometry))))
+        quarter = _act(self.down[0](half) + self.recall(frame.hidden))
+        quarter = self.encode[0](quarter)
+        eighth = self.encode[1](_act(self.down[1](quarter)))
+        x = self.middle[0](_act(self.down[2](eighth)))
+        scale, shift = self.context(x.mean((2, 3)))[:, :, None, None].chunk(2, 1)
+        x = self.middle[1:](x * (1 + scale) + shift)
+        x = self.decode[1](_act(eighth + _double(self.up[2](x))))
+        x = self.decode[0](_act(quarter + _double(self.up[1](x))))
+        hidden = torch.tanh(self.remember(x))
+        x = _act(half + _double(self.up[0](x)))
+        x = fn.pixel_shuffle(self.head(_act(self.last(x))), 2)
+        gain, light, offset, blend = x[:, :1], x[:, 1:4], x[:, 4:7], x[:, 7:]
+        fresh = frame.color * (1 + gain) + surface * light + offset
+        keep = torch.sigmoid(blend - 1) * frame.valid
+        return fresh + keep * (prev - fresh), hidden
+
+
+def _features(frame: FastInputs, surface: Tensor, prev: Tensor) -> tuple[Tensor, Tensor]:
+    """What the trunk sees: (N, 15, H, W) and (N, 10, H/2, W/2)."""
+    near = _NEAR_M / (_NEAR_M + frame.depth)  # 0 where sky
+    roughness = frame.roughness * frame.has_material
+    full = torch.cat([frame.color, frame.normal, near, surface, roughness, prev, frame.valid], 1)
+    geometry = _geometry(frame, near)
+    material = torch.zeros_like(geometry[:, :1]) + frame.has_material
+    return full, torch.cat([geometry, material], 1)
+
+
+def _geometry(frame: FastInputs, near: Tensor) -> Tensor:
+    """How each surface stands to the viewer and to the world, (N, 9, H/2, W/2), about [-1, 1]."""
+    near = fn.avg_pool2d(near, 2)
+    normal = fn.avg_pool2d(frame.normal, 2)
+    ray_x = 0.5 * (frame.ray_x[..., 0::2] + frame.ray_x[..., 1::2])
+    ray_y = 0.5 * (frame.ray_y[..., 0::2, :] + frame.ray_y[..., 1::2, :])
+    length = torch.sqrt(ray_x * ray_x + ray_y * ray_y + 1)
+    up_x, up_y, up_z = frame.up[:, 0:1], frame.up[:, 1:2], frame.up[:, 2:3]
+    rise = ray_x * up_x + ray_y * up_y + up_z  # metres up per metre of depth
+    depth = _NEAR_M / near.clamp(min=0.01) - _NEAR_M
+    ray_up = rise / length
+    normal_up = (normal * frame.up).sum(1, keepdim=True)
+    normal_ray = (normal[:, 0:1] * ray_x + normal[:, 1:2] * ray_y + normal[:, 2:3]) / length
+    height = depth * rise
+    return torch.cat(
+        [
+            normal_up,
+            ray_up,
+            normal_ray,
+            ray_up - 2 * normal_ray * normal_up,
+            ray_x / length - 2 * normal_ray * normal[:, 0:1],
+            ray_y / length - 2 * normal_ray * normal[:, 1:2],
+            ray_x / length,
+            height / (5 + height.abs()),
+            torch.log2(1 + depth) * 0.1,
+        ],
+        1,
+    )
+
+
+def warp(image: Tensor, motion: Tensor, *, mode: str = "bilinear") -> Tensor:
+    """`image` (N, C, H, W) of the frame before, as seen from this frame; edges are repeated.
+
+    motion: (N, 2, H, W) pixels, p_prev = p_cur + motion, finite.
+    """
+    height, width = image.shape[2:]
+    x = torch.arange(width, dtype=motion.dtype) + motion[:, 0]
+    y = torch.arange(height, dtype=motion.dtype)[:, None] + motion[:, 1]
+    grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], -1)
+    return fn.grid_sample(image, grid, mode=mode, padding_mode="border", align_corners=False)
+
+
+def warp_hidden(hidden: Tensor, motion: Tensor) -> Tensor:
+    """The hidden state of the frame before, moved along the (full resolution) motion."""
+    return warp(hidden, fn.avg_pool2d(motion, HIDDEN_STRIDE) / HIDDEN_STRIDE)
+
+
+def without_history(frame: FastInputs) -> FastInputs:
+    """The same frame as a stream's first: nothing is known of the one before."""
+    return frame._replace(
+        prev=torch.zeros_like(frame.color),
+        hidden=torch.zeros_like(frame.hidden),
+        valid=torch.zeros_like(frame.depth),
+    )
+
+
+def example_inputs(height: int, width: int, generator: torch.Generator) -> FastInputs:
+    """Random inputs of one frame in the ranges of real ones, for export and tests."""
+
+    def rand(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator)
+
+    normal = fn.normalize(rand(1, 3, height, width) - 0.5, dim=1)
+    depth = torch.where(rand(1, 1, height, width) > 0.9, torch.inf, 50.0)
+    return FastInputs(
+        color=rand(1, 3, height, width),
+        depth=depth * (0.1 + rand(1, 1, height, width)),
+        normal=normal,
+        ray_x=torch.linspace(-0.8, 0.8, width).reshape(1, 1, 1, width),
+        ray_y=torch.linspace(-0.5, 0.5, height).reshape(1, 1, height, 1),
+        up=torch.tensor([0.0, -1.0, 0.0]).reshape(1, 3, 1, 1),
+        prev=rand(1, 3, height, width),
+        hidden=rand(1, HIDDEN_CHANNELS, height // HIDDEN_STRIDE, width // HIDDEN_STRIDE),
+        valid=(rand(1, 1, height, width) > 0.2).float(),
+        albedo=rand(1, 3, height, width),
+        roughness=rand(1, 1, height, width),
+        has_material=torch.ones(1, 1, 1, 1),
+    )
+
+
+def _conv(
+    cin: int,
+    cout: int,
+    *,
+    size: int = 3,
+    stride: int = 1,
+    padding: int | None = None,
+    gain: float = 1.0,
+) -> nn.Conv2d:
+    conv = nn.Conv2d(cin, cout, size, stride, size // 2 if padding is None else padding)
+    nn.init.kaiming_normal_(conv.weight, a=0.1)
+    assert conv.bias is not None
+    nn.init.zeros_(conv.bias)
+    with torch.no_grad():
+        conv.weight.mul_(gain)
+    return conv
+
+
+def _blocks(width: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*(_Residual(width) for _ in range(count)))
+
+
+def _act(x: Tensor) -> Tensor:
+    return fn.leaky_relu(x, 0.1)
+
+
+def _double(x: Tensor) -> Tensor:
+    return fn.interpolate(x, scale_factor=2, mode="nearest")
