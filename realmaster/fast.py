@@ -22,7 +22,6 @@ from capture_bridge.messages import Camera, FrameFlags
 
 if TYPE_CHECKING:
     from capture_bridge.session import SessionFrame
-
     from realmaster.enhancer import State
 
 F32 = NDArray[np.float32]
@@ -95,7 +94,7 @@ class FastModel:
             feed.update(_no_history(feed["color"].shape))
         else:
             feed.update(recall(frame, history, depth, feed))
-        output, hidden = self._network.run(OUTPUT_NAMES, feed)
+        output, hidden = self.infer(feed)
         picture = cv2.convertScaleAbs(cv2.merge(list(output[0])), alpha=255)
         picture = np.ascontiguousarray(picture[:height, :width])
         state["output"] = picture
@@ -103,6 +102,11 @@ class FastModel:
         state["depth"] = depth
         state["clock"] = np.array([frame.header.seq, frame.epoch], np.int64)
         return picture.copy()
+
+    def infer(self, feed: dict[str, F32]) -> tuple[F32, F32]:
+        """output (1, 3, H', W') in [0, 1] and hidden_next, of inputs by name."""
+        output, hidden = self._network.run(OUTPUT_NAMES, feed)
+        return output, hidden
 
 
 def _open_network(path: Path, threads: int | None) -> tuple[Any, str]:
@@ -280,7 +284,8 @@ def _sized(image: NDArray[Any], width: int, height: int) -> NDArray[Any]:
         return image
     rows = (np.arange(height) * image.shape[0]) // height
     columns = (np.arange(width) * image.shape[1]) // width
-    return image[rows[:, None], columns]
+    sized: NDArray[Any] = image[rows[:, None], columns]
+    return sized
 
 
 def _padded(image: NDArray[Any]) -> NDArray[Any]:
