@@ -7,6 +7,7 @@ are wire.py's business, ZeroMQ is that of sockets.py.
 
 import collections
 import hmac
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -159,6 +160,7 @@ class ClientLink:
         self._multiple = multiple
         self._limits = limits
         self._next_epoch = first_epoch
+        self._thread = threading.get_ident()  # the one that receives
         self._next_request = 1
         self._peers: dict[bytes, _Peer] = {}
         self._events: collections.deque[Event] = collections.deque()
@@ -186,6 +188,7 @@ class ClientLink:
     def receive(self, timeout_s: float) -> Event | None:
         """The next event, waiting at most `timeout_s`; None where there was none."""
         deadline = time.monotonic() + timeout_s
+        self._thread = threading.get_ident()
         while True:
             self._return_credit()
             if self._events:
@@ -206,7 +209,8 @@ class ClientLink:
     def release(self, event: FrameReceived) -> None:
         """The frame is taken: its plugin may send another. From any thread; twice does no harm."""
         self._released.append(event)
-        self._socket.wake()
+        if threading.get_ident() != self._thread:
+            self._socket.wake()
 
     def command(self, identity: bytes, name: str, args: Mapping[str, str] | None = None) -> int:
         """Ask a plugin for something, e.g. "start" or "stop"; the request_id of its Result."""
@@ -309,8 +313,10 @@ class ClientLink:
         self._events.append(ResultReceived(peer.identity, peer.epoch, t_recv_ns, result))
 
     def _on_bye(self, peer: _Peer, bye: Bye, num_bytes: int, t_recv_ns: int) -> None:
+        """Answer with bye: the plugin may close now, which before would have lost data in TCP."""
         del self._peers[peer.identity]
         self._events.append(PluginEnded(peer.identity, peer.epoch, t_recv_ns, bye))
+        self._send(peer.identity, Bye("all received"))
 
     def _on_error(self, peer: _Peer, error: Error, num_bytes: int, t_recv_ns: int) -> None:
         del self._peers[peer.identity]

@@ -42,6 +42,7 @@ from capture_bridge.messages import (
 from capture_bridge.sockets import DealerSocket, Part
 
 _RETRY_S: Final = 0.25
+_CLOSE_TIMEOUT_S: Final = 5.0
 _MAX_COMMANDS: Final = 256  # that nobody polled for; then the oldest are forgotten
 
 
@@ -96,6 +97,7 @@ class PluginLink:
         self._commands: collections.deque[Command] = collections.deque(maxlen=_MAX_COMMANDS)
         self._enhanced: Enhanced | None = None
         self._drops: collections.Counter[str] = collections.Counter()
+        self._client_said_bye = False
         self._next_seq = 0
         self._t_sim_ns = 0
         self._retry_at = 0.0
@@ -106,7 +108,7 @@ class PluginLink:
             Command: self._commands.append,
             Enhanced: self._on_enhanced,
             Error: self._on_error,
-            Bye: lambda bye: self._go_offline(f"the client left: {bye.reason}"),
+            Bye: self._on_bye,
         }
 
     @property
@@ -220,16 +222,28 @@ class PluginLink:
         enhanced, self._enhanced = self._enhanced, None
         return enhanced
 
-    def close(self, reason: str = "the engine ends", *, linger_s: float = 5.0) -> None:
-        """Say bye with the final account; waits at most `linger_s` for what is not sent yet."""
+    def close(self, reason: str = "the engine ends", *, timeout_s: float | None = None) -> bool:
+        """Say bye with the final account; whether the client confirmed that it has everything.
+
+        Waits for that at most `timeout_s`, by default 5 s, in lockstep mode its timeout: closing
+        earlier would make TCP discard what the client has not read yet.
+        """
         if self.state is LinkState.CLOSED:
-            return
+            return False
         self._pump()
-        said_bye = self._send(Bye(reason, self.last_seq, self.drops))
+        if timeout_s is None:
+            timeout_s = self._lockstep_timeout_s if self.hello.lockstep else _CLOSE_TIMEOUT_S
+        deadline = time.monotonic() + timeout_s
+        said_bye = False
+        while self.connected and time.monotonic() < deadline:
+            said_bye = said_bye or self._send(Bye(reason, self.last_seq, self.drops))
+            self._wait(deadline)
+            self._pump()
         if self._socket is not None:
-            self._socket.close(linger_s if said_bye else 0.0)
+            self._socket.close(0)
             self._socket = None
         self.state = LinkState.CLOSED
+        return said_bye and self._client_said_bye
 
     def __enter__(self) -> "PluginLink":
         return self
@@ -326,6 +340,7 @@ class PluginLink:
         self._account = CreditAccount(welcome.max_frame_bytes)
         self.epoch = welcome.epoch
         self.last_error = ""
+        self._client_said_bye = False
         self.state = LinkState.CONNECTED
 
     def _on_credit(self, credit: Credit) -> None:
@@ -341,6 +356,10 @@ class PluginLink:
         self._go_offline(error.text)
         if error.code in (ErrorCode.TOKEN, ErrorCode.VERSION):
             self.state = LinkState.REFUSED
+
+    def _on_bye(self, bye: Bye) -> None:
+        self._go_offline(f"the client left: {bye.reason}")
+        self._client_said_bye = True
 
     def _go_offline(self, reason: str) -> None:
         self.last_error = reason
