@@ -42,6 +42,7 @@ ALL_BUFFERS = (
 )
 SUN = np.array([0.45, -0.55, 0.7]) / np.linalg.norm([0.45, -0.55, 0.7])
 NEAR_M, FAR_M = 0.1, 1000.0
+HOST_START_NS = 1_000_000_000_000  # the host clock at game time 0
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class AnalyticFrame:
 
     index: int
     t_sim_ns: int
+    t_host_ns: int
     arrays: FrameArrays
     camera: Camera
     flags: FrameFlags = FrameFlags.NONE
@@ -147,7 +149,8 @@ class AnalyticEngine:
         arrays["color"] = self._color(camera, t_s)
         arrays["color_ui"] = _with_hud(arrays["color"])
         wanted = {name: np.ascontiguousarray(arrays[name]) for name in self.buffers}
-        return AnalyticFrame(index, self.t_ns(index), wanted, camera)
+        t_ns = self.t_ns(index)
+        return AnalyticFrame(index, t_ns, HOST_START_NS + t_ns, wanted, camera)
 
     def hello(self, *, lockstep: bool = True) -> Hello:
         """The Hello that declares the streams of `buffers`."""
@@ -265,13 +268,12 @@ def to_message(
         )
         payloads.append(payload)
     size = (descriptors[0].width, descriptors[0].height)
-    t_host_ns = 1_000_000_000_000 + frame.t_sim_ns
     header = FrameHeader(
         seq=frame.index if seq is None else seq,
         frame_id=frame.index,
         t_sim_ns=frame.t_sim_ns,
-        t_render_ns=t_host_ns,
-        t_send_ns=t_host_ns + 2_000_000,
+        t_render_ns=frame.t_host_ns,
+        t_send_ns=frame.t_host_ns + 2_000_000,
         render_size=size,
         output_size=size,
         camera=frame.camera,

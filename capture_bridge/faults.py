@@ -1,0 +1,444 @@
+"""How each fault of an engine's buffers is measured: one function per fault, a figure or None.
+
+None means that this frame cannot tell (no motion, no sky, no edges). Functions on a `Scene` look at
+pixels, functions on a `Moment` at headers alone. Which figure is too much, and what its cure is,
+stands in health.py's table.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capture_bridge.alignment import F32, MIN_PIXELS, StaticEdges, disparity_of, row_shift_px
+from capture_bridge.evidence import UNCONNECTED, FramePair
+from capture_bridge.messages import FrameFlags, FrameHeader, Hello
+
+#: Motion and reprojection agree to about 0.1 px on true buffers (f16 rounding, jitter); 0.5 px is
+#: the usual bar for temporal reuse. Plus 5 % for fast motion, where f16 steps grow.
+RESIDUAL_PX = 0.5
+RESIDUAL_SHARE = 0.05
+#: Below this much motion neither sign nor scale shows above RESIDUAL_PX.
+MIN_MOTION_PX = 0.6
+#: Normal maps and smooth shading tilt true normals by 10 to 15 degrees in the median.
+NORMAL_DEG = 25.0
+#: A wall seen head-on is flat too, but never to a thousandth over nearly the whole image.
+FLAT_SPREAD = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A frame's header beside that of the frame before it in the recording (None: the first)."""
+
+    now: FrameHeader
+    before: FrameHeader | None
+    t_recv_ns: int | None
+    t_recv_before_ns: int | None
+    hello: Hello
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a pixel check may look at: the pair, and what stood still over all frames so far."""
+
+    pair: FramePair
+    static_edges: StaticEdges
+
+
+# --- depth -------------------------------------------------------------------------------------
+
+
+def depth_absent(scene: Scene) -> float | None:
+    """Share of pixels whose depth is unknown."""
+    depth = scene.pair.now.depth
+    return None if depth is None else float(np.isnan(depth).mean())
+
+
+def depth_flat(scene: Scene) -> float | None:
+    """Share of known pixels within FLAT_SPREAD of the median, zero and infinity included."""
+    depth, luma = scene.pair.now.depth, scene.pair.now.luma
+    if depth is None:
+        return None
+    told = depth[~np.isnan(depth)]
+    if told.size < MIN_PIXELS:
+        return None
+    middle = float(np.median(told))
+    if np.isinf(middle):  # a view of nothing but sky is all infinite, and smooth in color
+        textured = luma is not None and np.abs(np.diff(luma.astype(np.int16), axis=1)).mean() > 3
+        return float(np.isinf(told).mean()) if textured else None
+    return float((np.abs(told - middle) <= FLAT_SPREAD * abs(middle)).mean())
+
+
+def depth_flips(scene: Scene) -> float | None:
+    """Share of pixels whose depth doubled or halved since the last frame, while color went on."""
+    before, now = scene.pair.before, scene.pair.now
+    if before is None or before.depth is None or now.depth is None:
+        return None
+    if before.luma is not None and now.luma is not None:
+        step = now.stride
+        was, seen = before.luma[::step, ::step].ravel(), now.luma[::step, ::step].ravel()
+        if was.std() > 0 and seen.std() > 0 and np.corrcoef(was, seen)[0, 1] < 0.5:
+            return None  # the view itself changed: a cut that is not flagged
+    a, b = disparity_of(before.depth), disparity_of(now.depth)
+    return float((np.maximum(a, b) > 2 * np.minimum(a, b) + 1e-6).mean())
+
+
+def depth_reversed(scene: Scene) -> float | None:
+    """How surely near and far are swapped: minus the rank correlation with triangulated disparity.
+
+    Where nothing can be triangulated: the share of pixels squeezed against the near plane, which is
+    where swapped device depth puts everything beyond a few near distances.
+    """
+    pair, camera = scene.pair, scene.pair.now.header.camera
+    if pair.disparity_correlation is not None:
+        return -pair.disparity_correlation
+    if pair.now.depth is None or pair.now.depth_known is None or camera is None:
+        return None
+    known = pair.now.depth[pair.now.depth_known]
+    if known.size < MIN_PIXELS or pair.now.depth_range is None:
+        return None
+    return float((known < 1.5 * camera.near_m).mean())
+
+
+def depth_scaled(scene: Scene, *, factor: float) -> float | None:
+    """Residual in px that vanishes when depth is multiplied by `factor`; 0 when it does not."""
+    pair = scene.pair
+    if pair.now.depth is None or not _moves(pair) or pair.motion_residuals_px is None:
+        return None
+    if _explained_motion(pair) is not None:
+        return 0.0
+    other = pair.residual_for_depth_px(pair.now.depth * np.float32(factor))
+    explained = other is not None and other <= _residual_limit(pair)
+    return pair.motion_residuals_px["as_is"] if explained else 0.0
+
+
+def depth_radial(scene: Scene) -> float | None:
+    """How many times better the normals fit if depth is taken as the distance along the ray."""
+    angles, radial = scene.pair.normal_angles_deg, scene.pair.normal_angle_if_radial_deg
+    if angles is None or radial is None:
+        return None
+    return angles["as_is"] / max(radial, 0.5) if angles["as_is"] < NORMAL_DEG else 0.0
+
+
+# --- normals -----------------------------------------------------------------------------------
+
+
+def normal_read_as(scene: Scene, *, hypothesis: str) -> float | None:
+    """Angle to the depth map's normals in degrees, if `hypothesis` is what repairs it; else 0."""
+    angles = scene.pair.normal_angles_deg
+    if angles is None:
+        return None
+    best = min(angles, key=lambda name: angles[name])
+    repaired = best == hypothesis and angles[best] <= 0.5 * angles["as_is"]
+    return angles["as_is"] if repaired else 0.0
+
+
+def normal_disagrees(scene: Scene) -> float | None:
+    """Angle to the depth map's normals in degrees, if no known mistake repairs it; else 0."""
+    angles = scene.pair.normal_angles_deg
+    if angles is None:
+        return None
+    return angles["as_is"] if min(angles.values()) > 0.5 * angles["as_is"] else 0.0
+
+
+# --- motion and camera -------------------------------------------------------------------------
+
+
+def motion_absent(scene: Scene) -> float | None:
+    """Share of pixels with depth but without motion."""
+    now, valid = scene.pair.now, scene.pair.motion_valid
+    if valid is None or now.depth_known is None or now.depth_known.sum() < MIN_PIXELS:
+        return None
+    return None if scene.pair.before is None else float((~valid[now.depth_known]).mean())
+
+
+def motion_zero(scene: Scene) -> float | None:
+    """Share of pixels that moved, by poses or by ids, where motion is zero throughout."""
+    pair = scene.pair
+    if pair.before is None or pair.now.motion is None or pair.motion_valid is None:
+        return None
+    if not pair.motion_valid.any() or np.abs(pair.now.motion[pair.motion_valid]).max() > 0.02:
+        return 0.0
+    if pair.pose_flow is not None:
+        length = np.linalg.norm(pair.pose_flow, axis=-1)
+        moved = float((length[np.isfinite(length)] > RESIDUAL_PX).mean()) if length.size else 0.0
+        if moved > 0:
+            return moved
+    jittered = any(pair.now.header.jitter_px) or any(pair.before.header.jitter_px)
+    if pair.now.instance is None or pair.before.instance is None or jittered:
+        return None
+    return float((pair.now.instance != pair.before.instance).mean())
+
+
+def motion_read_as(scene: Scene, *, hypothesis: str) -> float | None:
+    """Residual to the poses' flow in px, if `hypothesis` is what repairs motion; else 0."""
+    pair = scene.pair
+    if not _moves(pair):
+        return None
+    if pair.motion_residuals_px is None:
+        return _sign_by_color(pair) if hypothesis == "sign_flipped" else None
+    explained = _explained_motion(pair) == hypothesis
+    return pair.motion_residuals_px["as_is"] if explained else 0.0
+
+
+def camera_disagrees(scene: Scene) -> float | None:
+    """Residual between motion and poses in px, if color sides with motion; else 0."""
+    residual = _unexplained_residual(scene.pair)
+    return residual if residual is None or _color_sides_with_motion(scene.pair) else 0.0
+
+
+def motion_disagrees(scene: Scene) -> float | None:
+    """Residual between motion and poses in px, if color sides with the poses; else 0."""
+    residual = _unexplained_residual(scene.pair)
+    return 0.0 if residual is not None and _color_sides_with_motion(scene.pair) else residual
+
+
+def _moves(pair: FramePair) -> bool:
+    """Whether the camera moves enough to tell right motion from wrong."""
+    amounts = (pair.pose_flow_px or 0.0, pair.motion_px or 0.0)
+    return pair.before is not None and max(amounts) >= MIN_MOTION_PX
+
+
+def _residual_limit(pair: FramePair) -> float:
+    return max(RESIDUAL_PX, RESIDUAL_SHARE * (pair.pose_flow_px or 0.0))
+
+
+def _explained_motion(pair: FramePair) -> str | None:
+    """The hypothesis under which motion agrees with the poses; None if there is none."""
+    residuals = pair.motion_residuals_px
+    assert residuals is not None
+    limit = _residual_limit(pair)
+    if residuals["as_is"] <= limit:
+        return "as_is"
+    best = min(residuals, key=lambda name: residuals[name])
+    if residuals[best] > min(limit, 0.5 * residuals["as_is"]):
+        return None
+    by_best, by_motion = (_warp_error_as(pair, name) for name in (best, "as_is"))
+    contradicted = by_best is not None and by_motion is not None and by_motion < by_best
+    return None if contradicted else best  # color follows motion as it is: the poses are wrong
+
+
+def _warp_error_as(pair: FramePair, hypothesis: str) -> float | None:
+    motion = pair.motion_as(hypothesis)
+    return None if motion is None else pair.warp_error(motion)
+
+
+def _unexplained_residual(pair: FramePair) -> float | None:
+    """Residual in px beyond what a known mistake of motion explains; 0 if one does."""
+    if not _moves(pair) or pair.motion_residuals_px is None or motion_is_zero(pair):
+        return None
+    if _explained_motion(pair) is not None:
+        return 0.0
+    return max(0.0, pair.motion_residuals_px["as_is"] - _residual_limit(pair) + RESIDUAL_PX)
+
+
+def motion_is_zero(pair: FramePair) -> bool:
+    """Whether the motion buffer says that nothing at all moves."""
+    return pair.motion_px is not None and pair.motion_px < 0.02
+
+
+def _color_sides_with_motion(pair: FramePair) -> bool:
+    """Whether the frame before, warped by motion, looks more like this one than by the poses."""
+    if pair.now.motion is None or pair.pose_flow is None:
+        return True
+    by_motion, by_pose = pair.warp_error(pair.now.motion), pair.warp_error(pair.pose_flow)
+    return by_motion is None or by_pose is None or by_motion <= by_pose
+
+
+def _sign_by_color(pair: FramePair) -> float | None:
+    """Motion's median length in px if minus motion warps color clearly better; else 0."""
+    motion = pair.now.motion
+    if motion is None:
+        return None
+    errors = [pair.warp_error(sign * motion) for sign in (np.float32(1), np.float32(-1))]
+    if errors[0] is None or errors[1] is None:
+        return None
+    return pair.motion_px if errors[1] < 0.7 * errors[0] else 0.0
+
+
+# --- color -------------------------------------------------------------------------------------
+
+#: A buffer is late when its edges are this much stronger where they stood one frame ago.
+LATE_RATIO = 1.25
+
+
+def color_late(scene: Scene) -> float | None:
+    """How many times stronger color's edges are where ids (or depth) stood one frame ago."""
+    found = scene.pair.color_offsets
+    return None if found is None else found.before / max(found.at, found.after, 1e-6)
+
+
+def depth_late(scene: Scene) -> float | None:
+    """The same for depth's edges against those of ids; without ids, against those of color."""
+    found = scene.pair.depth_offsets
+    if found is not None:
+        return found.before / max(found.at, found.after, 1e-6)
+    found = None if "instance" in scene.pair.arrays else scene.pair.color_offsets
+    return None if found is None else found.after / max(found.at, found.before, 1e-6)
+
+
+def ids_late(scene: Scene) -> float | None:
+    """How many times stronger both color's and depth's edges are one frame ahead of the ids'."""
+    color, depth = scene.pair.color_offsets, scene.pair.depth_offsets
+    if color is None or depth is None:
+        return None
+    ahead = (found.after / max(found.at, found.before, 1e-6) for found in (color, depth))
+    return min(ahead)
+
+
+def bgra_by_albedo(scene: Scene) -> float | None:
+    """Minus the correlation of red-over-blue between color and albedo."""
+    color, albedo = scene.pair.now.color, scene.pair.now.albedo
+    if color is None or albedo is None:
+        return None
+    usable = (albedo[..., :3].min(-1) >= 8) & (color[..., :3].min(-1) >= 10)
+    usable &= color[..., :3].max(-1) <= 250
+    if usable.sum() < MIN_PIXELS:
+        return None
+    seen, given = _red_over_blue(color[usable], 2.2), _red_over_blue(albedo[usable], 1.0)
+    if given.std() < 0.1 or seen.std() < 0.02:
+        return None
+    return -float(np.corrcoef(seen, given)[0, 1])
+
+
+def bgra_by_sky(scene: Scene) -> float | None:
+    """How much redder the sky is than the rest (log of red over blue), without an albedo to ask.
+
+    A prior, not a proof: daylight makes the sky the bluest part of a view. Views without sky, and
+    greys, abstain; a red sunset over a blue sea would be named wrongly.
+    """
+    now = scene.pair.now
+    if now.color is None or now.depth is None or now.albedo is not None:
+        return None
+    sky = np.isposinf(now.depth)
+    bright = now.color[..., :3].min(-1) >= 4
+    sky, rest = sky & bright, ~sky & bright
+    if min(sky.sum(), rest.sum()) < max(MIN_PIXELS // 3, 0.005 * sky.size):
+        return None
+    levels = [np.median(_red_over_blue(now.color[part], 2.2)) for part in (sky, rest)]
+    return float(levels[0] - levels[1])
+
+
+def _red_over_blue(rgb: NDArray[np.generic], gamma: float) -> F32:
+    """Log of red over blue, (n,), of 8-bit pixels."""
+    values = (rgb[..., :3].astype(np.float32) + 1) / 256
+    return np.asarray(gamma * np.log(values[..., 0] / values[..., 2]), np.float32)
+
+
+def hud_in_color(scene: Scene) -> float | None:
+    """Share of pixels with contrast that stood still while the world moved behind them."""
+    if scene.pair.now.header.flags & FrameFlags.HUD_IN_COLOR:
+        return None  # declared: no surprise
+    return scene.static_edges.share
+
+
+# --- any buffer --------------------------------------------------------------------------------
+
+
+def padded_pitch(scene: Scene, *, buffer: str) -> float | None:
+    """Columns by which each row is displaced against the row above."""
+    array = scene.pair.arrays.get(buffer)
+    if array is None:
+        return None
+    if buffer == "depth":
+        image = disparity_of(array)
+    elif buffer == "color" and scene.pair.now.luma is not None:
+        image = scene.pair.now.luma.astype(np.float32)
+    else:
+        plane = array if array.ndim == 2 else array[..., 0]
+        image = np.nan_to_num(plane.astype(np.float32), posinf=0, neginf=0)
+    shift = abs(row_shift_px(image))
+    return float(shift)
+
+
+def duplicated(scene: Scene, *, buffer: str) -> float | None:
+    """1 if the buffer is bit for bit that of the frame before although the world moved; else 0."""
+    pair = scene.pair
+    if pair.before is None or not _moves(pair):
+        return None
+    if buffer == "color":
+        return float(pair.same_color)
+    before, now = pair.before.depth, pair.now.depth
+    if before is None or now is None or pair.now.depth_range is None:
+        return None
+    low, _, high = pair.now.depth_range
+    varied = high > (1 + FLAT_SPREAD) * low
+    return float(varied and np.array_equal(before, now, equal_nan=True))
+
+
+def non_finite(scene: Scene, *, buffer: str) -> float | None:
+    """Share of values that the table does not allow (see BUFFERS' column `invalid`)."""
+    array = scene.pair.arrays.get(buffer)
+    if array is None:
+        return None
+    step = scene.pair.now.stride
+    values = array[::step, ::step].astype(np.float32)
+    if buffer == "depth":
+        return float((values < 0).mean())  # -inf too; NaN and +inf have their meaning
+    if buffer == "motion":
+        return float(np.isinf(values).mean())
+    return float((~np.isfinite(values)).mean())
+
+
+# --- headers -----------------------------------------------------------------------------------
+
+
+def sim_backwards(moment: Moment) -> float | None:
+    """Milliseconds by which game time went back; 0 is a clock that stands still unpaused."""
+    if moment.before is None or (moment.now.flags | moment.before.flags) & UNCONNECTED:
+        return None
+    return (moment.before.t_sim_ns - moment.now.t_sim_ns) / 1e6
+
+
+def render_backwards(moment: Moment) -> float | None:
+    """Milliseconds by which host time went back."""
+    if moment.before is None:
+        return None
+    return (moment.before.t_render_ns - moment.now.t_render_ns) / 1e6
+
+
+def sim_jump(moment: Moment) -> float | None:
+    """Seconds by which game time differs from what the fixed step, or the host's clock, say."""
+    if moment.before is None or (moment.now.flags | moment.before.flags) & UNCONNECTED:
+        return None
+    passed_ns = moment.now.t_sim_ns - moment.before.t_sim_ns
+    if passed_ns <= 0:
+        return None
+    if moment.hello.lockstep and moment.hello.dt_sim_ns > 0:
+        frames = moment.now.seq - moment.before.seq
+        off = abs(passed_ns - frames * moment.hello.dt_sim_ns)
+        return off / 1e9 if off > 0.5 * moment.hello.dt_sim_ns else 0.0
+    host_ns = moment.now.t_render_ns - moment.before.t_render_ns
+    off = passed_ns - host_ns
+    return off / 1e9 if off > 1_000_000_000 else 0.0
+
+
+def host_jump(moment: Moment) -> float | None:
+    """Seconds by which the plugin's clock jumped against the client's."""
+    if moment.before is None or moment.t_recv_ns is None or moment.t_recv_before_ns is None:
+        return None
+    sent_ns = moment.now.t_send_ns - moment.before.t_send_ns
+    return abs(moment.t_recv_ns - moment.t_recv_before_ns - sent_ns) / 1e9
+
+
+def previous_pose_gap(moment: Moment) -> float | None:
+    """Gap between world_from_camera_prev and the pose of the frame before, metres plus radians."""
+    if moment.before is None or moment.before.seq + 1 != moment.now.seq:
+        return None
+    if moment.now.flags & UNCONNECTED or moment.now.camera is None:
+        return None
+    if moment.before.camera is None:
+        return None
+    said, was = moment.now.camera.world_from_camera_prev, moment.before.camera.world_from_camera
+    gap = np.abs(said - was)
+    moved = float(np.linalg.norm(moment.now.camera.world_from_camera[:3, 3] - was[:3, 3]))
+    return float(gap[:3, :3].max() + max(0.0, np.linalg.norm(gap[:3, 3]) - 0.02 * moved))
+
+
+def pose_non_finite(moment: Moment) -> float | None:
+    """How many numbers of the camera are NaN or infinite."""
+    camera = moment.now.camera
+    if camera is None:
+        return None
+    parts = (camera.K, camera.world_from_camera, camera.world_from_camera_prev)
+    return float(sum(int((~np.isfinite(part)).sum()) for part in parts))
