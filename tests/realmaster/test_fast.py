@@ -194,3 +194,11 @@ def test_bad_weights_end_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="not a model") as caught:
         FastModel(tmp_path / "junk.onnx")
     assert "\n" not in str(caught.value)
+
+
+def test_large_frames_without_an_arena_look_the_same(
+    model: FastModel, frames: list[MemoryFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = run(model, frames[:2])
+    monkeypatch.setattr("realmaster.fast.ARENA_PIXELS", 0)
+    np.testing.assert_array_equal(run(FastModel(threads=1), frames[:2]), expected)
