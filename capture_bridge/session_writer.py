@@ -54,9 +54,10 @@ _NUM_WORKERS = 4
 class SessionWriter:
     """A new session file. A context manager; `close` makes it whole.
 
-    codec: how buffers are stored, always lossless. Payload checksums in the frames' descriptors are
-    taken as checked (wire.verify_checksums). Raises OutputError where the file exists (unless
-    `overwrite`) or cannot be written; the file then stays readable up to the last whole group.
+    codec: how buffers are stored, always lossless. first_epoch: the one that `hello` opened.
+    Payload checksums in the frames' descriptors are taken as checked (wire.verify_checksums).
+    Raises OutputError where the file exists (unless `overwrite`) or cannot be written; the file
+    then stays readable up to the last whole group.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class SessionWriter:
         *,
         codec: SessionCodec = "shuffle+zstd",
         overwrite: bool = False,
+        first_epoch: int = 1,
     ) -> None:
         self.path = Path(path)
         self._codec: SessionCodec = codec
@@ -87,7 +89,7 @@ class SessionWriter:
             raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
         self._workers = ThreadPoolExecutor(_NUM_WORKERS, thread_name_prefix="session-codec")
         try:
-            self._declare(hello)
+            self._declare(hello, first_epoch)
         except BaseException:
             self._workers.shutdown()
             self._file.close()
@@ -270,7 +272,7 @@ class SessionWriter:
 
     # --- topics -------------------------------------------------------------------------------
 
-    def _declare(self, hello: Hello) -> None:
+    def _declare(self, hello: Hello, epoch: int) -> None:
         """Write the session's metadata and the topics that every session has."""
         about = {
             "schema_version": ".".join(map(str, SCHEMA_VERSION)),
@@ -278,7 +280,9 @@ class SessionWriter:
             "created_monotonic_ns": str(time.monotonic_ns()),
             "codec": self._codec,
         }
-        self._try(self._file.add_metadata, SESSION_METADATA, about | hello_to_metadata(hello, 0))
+        self._try(
+            self._file.add_metadata, SESSION_METADATA, about | hello_to_metadata(hello, epoch)
+        )
         self._frame_channel = self._add_channel(FRAME_TOPIC, "msgpack", None)
         self._camera_channel = self._add_foxglove(CAMERA_TOPIC, "foxglove.CameraCalibration")
         self._transform_channel = self._add_foxglove(TRANSFORM_TOPIC, "foxglove.FrameTransform")
