@@ -85,7 +85,7 @@ def street_materials(rng: np.random.Generator) -> dict[str, Material]:
         for n, (c, m) in _PAINT_COLORS.items()
     ]
     table += [
-        Material(f"cloth_{k}", "person", _varied(rng, c, 0.2), "cloth", roughness=0.9)
+        Material(f"cloth_{k}", "person", _varied(rng, c, 0.2), "cloth", roughness=0.9, specular=0.2)
         for k, c in enumerate(_CLOTHES)
     ]
     table += [
