@@ -64,6 +64,7 @@ class Accumulator:
         self._delta_e = _Mean()
         self._edge = _Mean()
         self._warp = _Mean()
+        self._detail = _Mean()
 
     def add_fidelity(
         self, picture: Picture, truth: Picture, semantic: NDArray[np.uint8] | None = None
@@ -91,6 +92,7 @@ class Accumulator:
     ) -> None:
         """Compare a picture with the one before it along the engine's motion."""
         self._warp.add(metrics.warp_error(picture.rgb, picture_prev.rgb, motion, occluded))
+        self._detail.add(metrics.detail(picture.rgb))
 
     def figures(
         self, render: "Accumulator", lut: "Accumulator", class_names: Sequence[str]
@@ -114,6 +116,12 @@ class Accumulator:
             "edge_agreement": _number(self._edge.value),
             "warp_error": _number(self._warp.value),
             "flicker_ratio": _number(_ratio(self._warp.value, render._warp.value)),
+            "flicker_ratio_per_detail": _number(
+                _ratio(
+                    _ratio(self._warp.value, self._detail.value),
+                    _ratio(render._warp.value, render._detail.value),
+                )
+            ),
         }
 
     def _psnr_db(self) -> float | None:

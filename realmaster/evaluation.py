@@ -28,7 +28,7 @@ BUFFERS_USED = ("color", "depth", "normal", "motion", "instance", "semantic")
 #: Flags of a frame whose motion vectors do not lead to the frame before.
 BREAKS = FrameFlags.CUT | FrameFlags.TELEPORT | FrameFlags.LOADING | FrameFlags.MENU
 #: What of the truth's own figures means something: it is its own truth.
-TRUTH_FIGURES = ("edge_agreement", "warp_error", "flicker_ratio")
+TRUTH_FIGURES = ("edge_agreement", "warp_error", "flicker_ratio", "flicker_ratio_per_detail")
 MAX_SAMPLES = 12
 
 

@@ -28,6 +28,9 @@ MEASURES: Mapping[str, Measure] = {
     "edge_agreement": Measure("Edges", "agreement with the engine's geometry; 0.5 is chance", 3),
     "warp_error": Measure("Warp error", "levels of 255 along engine motion; lower is steadier", 2),
     "flicker_ratio": Measure("Flicker", "warp error over the render's; 1 is as steady", 3),
+    "flicker_ratio_per_detail": Measure(
+        "Flicker per detail", "the same, each warp error over its own picture's gradient", 3
+    ),
 }
 
 

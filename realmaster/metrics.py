@@ -131,12 +131,26 @@ def warp_error(image: U8, image_prev: U8, motion: Floats, occluded: Mask) -> flo
     return float(sum(cv2.mean(difference, mask=seen)[:3])) / 3
 
 
+def detail(image: U8) -> float:
+    """Mean gradient of the luma, in sRGB levels per pixel (Scharr).
+
+    A picture moved by a fraction of a pixel changes in proportion to this, so a warp error divided
+    by it no longer grows with contrast: what is left is flicker.
+    """
+    luma = _luma(image)
+    dx = cv2.Scharr(luma, cv2.CV_64F, 1, 0, scale=_SCHARR_SCALE)
+    dy = cv2.Scharr(luma, cv2.CV_64F, 0, 1, scale=_SCHARR_SCALE)
+    return float(cv2.magnitude(dx, dy).mean())
+
+
+_SCHARR_SCALE = 1 / 32  # its weights sum to 32 per unit slope: (3 + 10 + 3) * 2
+
+
 def _gradient_levels(lab: Floats) -> NDArray[np.intp]:
     """Gradient magnitude per pixel in steps of 1/16 Lab unit per pixel, maximum of 3x3."""
     lab = np.asarray(lab, np.float32)
-    scale = 1 / 32  # Scharr's weights sum to 32 per unit slope: (3 + 10 + 3) * 2
-    dx = cv2.Scharr(lab, cv2.CV_32F, 1, 0, scale=scale)
-    dy = cv2.Scharr(lab, cv2.CV_32F, 0, 1, scale=scale)
+    dx = cv2.Scharr(lab, cv2.CV_32F, 1, 0, scale=_SCHARR_SCALE)
+    dy = cv2.Scharr(lab, cv2.CV_32F, 0, 1, scale=_SCHARR_SCALE)
     squared = cv2.transform(dx * dx + dy * dy, np.ones((1, 3), np.float32))
     magnitude = cv2.dilate(np.sqrt(squared), np.ones((3, 3), np.uint8))
     levels = np.minimum(magnitude * _EDGE_LEVELS_PER_UNIT, _EDGE_LEVELS - 1)

@@ -120,6 +120,20 @@ def test_warp_error_follows_motion_and_leaves_out_what_was_hidden() -> None:
     assert math.isnan(metrics.warp_error(image, prev, motion, ~seen))
 
 
+def test_flicker_per_detail_does_not_grow_with_contrast() -> None:
+    ramp = np.tile(np.arange(40, dtype=np.uint8)[None, :, None] * 3, (30, 1, 3))
+    assert metrics.detail(ramp[:, 1:-1]) == pytest.approx(3 * 36 / 38, abs=1e-6)
+    still, seen = np.zeros((30, 40, 2), np.float32), np.zeros((30, 40), np.bool_)
+    sums = []
+    for gain in (1, 2):
+        picture, prev = (np.roll(ramp * gain, shift, axis=1) for shift in (0, 1))
+        sums.append(Accumulator())
+        sums[-1].add_temporal(Picture(picture), Picture(prev), still, seen)
+    figures = sums[1].figures(sums[0], sums[0], ())
+    assert figures["flicker_ratio"] == pytest.approx(2, abs=0.02)
+    assert figures["flicker_ratio_per_detail"] == pytest.approx(1, abs=0.01)
+
+
 def test_accumulator_gives_closures_of_sums_and_means_of_frames() -> None:
     truth, render, output, lut = (Picture(flat(v)) for v in (120, 200, 140, 160))
     semantic = np.ones((192, 200), np.uint8)
