@@ -18,9 +18,10 @@ from realmaster import __version__
 
 
 class Command(Protocol):
-    """What a subcommand's dataclass offers. run: does it; returns the exit status."""
+    """What a subcommand's dataclass offers."""
 
-    def run(self) -> int: ...
+    def run(self) -> int:
+        """Do it; the exit status."""
 
 
 #: name -> (where it lives, what it does)
@@ -88,7 +89,7 @@ def load_command(name: str) -> type[Command]:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run one subcommand; the exit status is 0, 1 (an error or a finding), 2 (usage), 130 (Ctrl-C)."""
+    """Run one subcommand; the exit status: 0, 1 (error or finding), 2 (usage), 130 (Ctrl-C)."""
     arguments = list(sys.argv[1:] if args is None else args)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(help_text())

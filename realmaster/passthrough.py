@@ -16,10 +16,8 @@ class CopyModel:
     fingerprint = "copy-1"
     requires = frozenset[str]()
 
-    def enhance(
-        self, frames: Iterable[SessionFrame], state: State
-    ) -> Iterator[NDArray[np.uint8]]:
+    def enhance(self, frames: Iterable[SessionFrame], state: State) -> Iterator[NDArray[np.uint8]]:
         """One (H, W, 3) sRGB picture per frame: `color` without its alpha."""
         for frame in frames:
-            state["frames"] = np.int64(state.get("frames", np.int64(0)) + 1).reshape(())
+            state["frames"] = np.array(int(state.get("frames", np.array(0))) + 1)
             yield np.ascontiguousarray(frame.array("color")[..., :3])

@@ -23,5 +23,7 @@ def parse_size(text: str) -> tuple[int, int]:
     if not (16 <= width <= MAX_SIDE_PX and 16 <= height <= MAX_SIDE_PX):
         raise RealMasterError(f"--size {text}: each side must be 16 to {MAX_SIDE_PX} pixels")
     if width % 2 or height % 2:
-        raise RealMasterError(f"--size {text}: H.264 needs even sides; try {width + width % 2}x{height + height % 2}")
+        raise RealMasterError(
+            f"--size {text}: H.264 needs even sides; try {width + width % 2}x{height + height % 2}"
+        )
     return width, height

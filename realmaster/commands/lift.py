@@ -1,0 +1,121 @@
+"""`enhance`, `truth` and `evaluate`."""
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from capture_bridge.errors import OutputError, RealMasterError, SetupError
+from capture_bridge.media import VideoWriter
+from capture_bridge.session import SessionReader
+from realmaster.commands.options import OutputPath, SessionPath
+from realmaster.commands.progress import progress_bar
+from realmaster.enhancer import enhance_session
+from realmaster.tiers import load_model
+
+
+@dataclass(frozen=True)
+class Enhance:
+    """Lift a session to photoreal video.
+
+    Writes exactly the session's frames, order and timestamps, and beside the video a layer (.mcap)
+    that names the session and the seq of every frame. A killed run goes on where it stopped.
+    """
+
+    session: SessionPath
+    """The session to enhance."""
+    output: OutputPath
+    """The video to write (.mp4)."""
+    model: str = "fast"
+    """Which model: fast (bundled, runs on a CPU), or copy (changes nothing)."""
+    overwrite: bool = False
+    """Replace the output if it exists."""
+
+    def run(self) -> int:
+        """Enhance and say what was written."""
+        with progress_bar(f"enhance {self.session.name}") as progress:
+            made = enhance_session(
+                self.session,
+                self.output,
+                load_model(self.model),
+                overwrite=self.overwrite,
+                progress=progress,
+            )
+        resumed = (
+            f", {made.resumed_frames} of them by an earlier run" if made.resumed_frames else ""
+        )
+        print(f"{made.video}: {made.frames} frames{resumed}; layer: {made.layer}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Path-trace the frames of a street game's session: the same street, camera and moments."""
+
+    session: SessionPath
+    """A session that was recorded from the street game."""
+    output: OutputPath
+    """The video to write (.mp4); frames keep the session's timestamps."""
+    spp: int = 64
+    """Samples per pixel; 64 is what evaluation asks for."""
+    every: int = 1
+    """Render every n-th frame only."""
+    overwrite: bool = False
+    """Replace the output if it exists."""
+
+    def run(self) -> int:
+        """Render, with a bar, and say what was written."""
+        if self.every < 1 or not 1 <= self.spp <= 4096:
+            raise RealMasterError("truth: --every must be 1 or more, --spp from 1 to 4096")
+        if importlib.util.find_spec("mitsuba") is None:
+            raise SetupError(
+                "the truth needs Mitsuba, which is not installed: pip install 'realmaster[truth]'"
+            )
+        from engine_plugins.street.session_truth import render_session_truth
+
+        with SessionReader(self.session) as session:
+            session.require(["color"], "path-tracing")
+            indices = range(0, len(session), self.every)
+            times_ns = session.timeline().times_ns
+            width, height = session.frame(0).header.render_size
+            if self.output.exists() and not self.overwrite:
+                raise OutputError(f"{self.output} exists; give --overwrite to replace it")
+            rendered = render_session_truth(
+                session.info.hello, session.headers, indices, spp=self.spp
+            )
+            with (
+                progress_bar(f"path-trace {self.session.name}") as progress,
+                VideoWriter(
+                    self.output,
+                    width,
+                    height,
+                    overwrite=self.overwrite,
+                    origin_ns=times_ns[0],
+                    tags={"session_uuid": session.info.session_uuid, "spp": str(self.spp)},
+                ) as writer,
+            ):
+                progress(0, len(indices))
+                for done, (index, picture) in enumerate(rendered, 1):
+                    writer.write(picture, times_ns[index])
+                    progress(done, len(indices))
+        print(f"{self.output}: {len(indices)} frames at {self.spp} samples per pixel")
+        return 0
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure an enhanced video against its session and, where there is one, the truth."""
+
+    session: SessionPath
+    """The session that was enhanced."""
+    video: Path
+    """The enhanced video."""
+    output: OutputPath
+    """The folder for metrics.json, metrics.md, contact_sheet.png and index.html."""
+    truth: Path | None = None
+    """A path-traced video of all or some of the frames (`realmaster truth`)."""
+    overwrite: bool = False
+    """Replace a report that is there already."""
+
+    def run(self) -> int:
+        """Measure, write the report and print its table."""
+        return 0

@@ -1,0 +1,1 @@
+"""`inspect`, `verify`, `recover` and `export`."""
