@@ -62,8 +62,11 @@ def lab_to_linear(lab: Floats) -> F32:
     """Linear Rec.709 of CIELAB (H, W, 3), float32; out-of-gamut lies outside [0, 1]."""
     lab_f = np.ascontiguousarray(lab, dtype=np.float32)
     fy = (lab_f[..., 0] + 16) / 116
-    root = np.stack([fy + lab_f[..., 1] / 500, fy, fy - lab_f[..., 2] / 200], axis=-1)
-    xyz = np.where(root**3 > _EPSILON, root**3, (116 * root - 16) / _KAPPA).astype(np.float32)
+    root: F32 = np.stack([fy + lab_f[..., 1] / 500, fy, fy - lab_f[..., 2] / 200], axis=-1)
+    xyz: F32 = root * root * root
+    dark = xyz <= _EPSILON
+    if dark.any():
+        xyz[dark] = (116 * root[dark] - 16) / _KAPPA
     linear_from_scaled = np.linalg.inv(XYZ_FROM_LINEAR / WHITE_D65[:, None])
     return _transform(xyz, linear_from_scaled.astype(np.float32))
 

@@ -17,7 +17,7 @@ from capture_bridge.session import SessionFrame
 from realmaster.accumulator import Accumulator, Figure, Picture
 from realmaster.baselines import Baselines
 from realmaster.geometry import edges_from_buffers, occlusion_mask
-from realmaster.metrics import gap_closure, lab_distance_map
+from realmaster.metrics import SSIM_WINDOW, gap_closure, lab_distance_map
 from realmaster.picture_track import PictureTrack
 
 U8 = NDArray[np.uint8]
@@ -231,6 +231,11 @@ def _check_sizes(frame: SessionFrame) -> None:
             f"frame {frame.index} has no color: without the render there is nothing to compare with"
         )
     sizes = {d.name: (d.width, d.height) for d in frame.header.buffers if d.name in BUFFERS_USED}
+    if min(sizes["color"]) < SSIM_WINDOW:
+        raise RealMasterError(
+            f"frame {frame.index} is {sizes['color'][0]}x{sizes['color'][1]}; the measures need at "
+            f"least {SSIM_WINDOW} pixels a side"
+        )
     for name, size in sizes.items():
         if size != sizes["color"]:
             raise RealMasterError(

@@ -137,9 +137,9 @@ def detail(image: U8) -> float:
     A picture moved by a fraction of a pixel changes in proportion to this, so a warp error divided
     by it no longer grows with contrast: what is left is flicker.
     """
-    luma = _luma(image)
-    dx = cv2.Scharr(luma, cv2.CV_64F, 1, 0, scale=_SCHARR_SCALE)
-    dy = cv2.Scharr(luma, cv2.CV_64F, 0, 1, scale=_SCHARR_SCALE)
+    luma = cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2GRAY)
+    dx = cv2.Scharr(luma, cv2.CV_32F, 1, 0, scale=_SCHARR_SCALE)
+    dy = cv2.Scharr(luma, cv2.CV_32F, 0, 1, scale=_SCHARR_SCALE)
     return float(cv2.magnitude(dx, dy).mean())
 
 

@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from capture_bridge.errors import RealMasterError
+from capture_bridge.errors import OutputError, RealMasterError
 from realmaster import baselines
 from realmaster.color import srgb_u8_to_lab
-from training.baselines import fit_baselines, pair_paths, validate
+from training.baselines import Options, fit_baselines, main, pair_paths, validate
 
 
 def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
@@ -109,6 +109,20 @@ def test_training_fits_train_seeds_and_validates_on_others(tmp_path: Path) -> No
     assert fitted.num_pairs == 2
     assert validate(fitted, tmp_path)["lut3d"] > 0.5
     assert [p.stem for p in pair_paths(tmp_path, range(800, 900))] == ["0850_drive_0"]
+
+
+def test_the_command_writes_the_file_once(tmp_path: Path) -> None:
+    rgb = pictures(1)[0]
+    np.savez(tmp_path / "0003_drive_0.npz", color=rgb[None], truth=curve(rgb))
+    output = tmp_path / "models" / "b.npz"
+    main(Options(tmp_path, output))
+    first = baselines.load_baselines(output)
+    assert first.num_pairs == 1
+    with pytest.raises(OutputError, match="--overwrite"):
+        main(Options(tmp_path, output))
+    np.savez(tmp_path / "0004_drive_0.npz", color=rgb[None], truth=rgb)
+    main(Options(tmp_path, output, overwrite=True))
+    assert baselines.load_baselines(output).num_pairs == 2
 
 
 def test_training_without_pairs_says_what_is_missing(tmp_path: Path) -> None:
