@@ -84,7 +84,7 @@ layout(location = 1) out vec4 out_normal;
 layout(location = 2) out vec4 out_geometry;
 void main() {
     vec4 texel = texture(p3d_Texture0, uv) * tint * p3d_ColorScale;
-    if (texel.a < 0.5) discard;
+    CUT_OUT
     if (capture_color.a > 0.5) texel.rgb = pow(texel.rgb, vec3(2.2));
     out_albedo = vec4(texel.rgb * capture_color.rgb, capture_object.z);
     vec3 n = normalize(normal);
@@ -127,16 +127,20 @@ def matrix(rows: F64) -> LMatrix4:
 
 
 class GBuffer:
-    """The pass over one scene. Draws with `camera`, whose lens and place the owner keeps."""
+    """The pass over one scene. Draws with `camera`, whose lens and place the owner keeps.
+
+    cut_out: honour the textures' alpha (a scene without such textures draws faster without).
+    """
 
     def __init__(
         self, device: Device, scene: NodePath, size: tuple[int, int], *,
-        default: Surface | None = None, mask: BitMask32 | None = None,
+        default: Surface | None = None, mask: BitMask32 | None = None, cut_out: bool = True,
     ) -> None:  # fmt: skip
         self.size = size
         self._default = Surface() if default is None else default
         self._target = Target(device, "capture-gbuffer", size, ("color", "hrgba", "float"))
-        self._shader = Shader.make(Shader.SL_GLSL, _VERTEX, _FRAGMENT)
+        test = "if (texel.a < 0.5) discard;" if cut_out else ""
+        self._shader = Shader.make(Shader.SL_GLSL, _VERTEX, _FRAGMENT.replace("CUT_OUT", test))
         self._surfaces: dict[str, Surface] = {}
         self._states: dict[str, Any] = {}
         node = Camera("capture")

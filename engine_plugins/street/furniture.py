@@ -40,7 +40,7 @@ def tree(rng: np.random.Generator, add: Add, foliage: str, size: float, num_leav
         outward.append(direction)
     add("bark", joined(*wood))
     add(foliage, joined(*lumps))
-    add(foliage, cards(np.concatenate(centers), np.concatenate(outward), 0.14 * size, rng))
+    add(foliage, cards(np.concatenate(centers), np.concatenate(outward), 0.1 * size, rng))
     pit = box([-0.6, -0.6, 0.0], [0.6, 0.6, 0.012], omit="-z")
     add("soil", pit)
 

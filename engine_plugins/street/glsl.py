@@ -129,3 +129,44 @@ DEPTH_FRAGMENT = """#version 330
 out vec4 out_color;
 void main() { out_color = vec4(1.0); }
 """
+
+SMOOTH_VERTEX = """#version 330
+in vec4 p3d_Vertex;
+void main() { gl_Position = vec4(p3d_Vertex.x, p3d_Vertex.z, 0.0, 1.0); }
+"""
+
+# Anti-aliasing along luminance edges: a pixel on an edge is blended with the neighbours that the
+# edge's direction names. Works on the finished sRGB picture.
+SMOOTH_FRAGMENT = """#version 330
+uniform sampler2D picture;
+uniform vec2 texel;
+out vec4 out_color;
+float luma(vec3 c) { return dot(c, vec3(0.299, 0.587, 0.114)); }
+void main() {
+    vec2 at = gl_FragCoord.xy * texel;
+    vec3 middle = texture(picture, at).rgb;
+    float m = luma(middle);
+    float n = luma(texture(picture, at + vec2(0.0, texel.y)).rgb);
+    float s = luma(texture(picture, at - vec2(0.0, texel.y)).rgb);
+    float e = luma(texture(picture, at + vec2(texel.x, 0.0)).rgb);
+    float w = luma(texture(picture, at - vec2(texel.x, 0.0)).rgb);
+    float low = min(m, min(min(n, s), min(e, w)));
+    float high = max(m, max(max(n, s), max(e, w)));
+    float range = high - low;
+    if (range < max(0.04, 0.1 * high)) { out_color = vec4(middle, 1.0); return; }
+    float nw = luma(texture(picture, at + vec2(-texel.x, texel.y)).rgb);
+    float ne = luma(texture(picture, at + texel).rgb);
+    float sw = luma(texture(picture, at - texel).rgb);
+    float se = luma(texture(picture, at + vec2(texel.x, -texel.y)).rgb);
+    vec2 along = vec2((nw + ne) - (sw + se) + 2.0 * (n - s), (se + ne) - (nw + sw) + 2.0 * (e - w));
+    along = vec2(along.x, -along.y);
+    float least = min(abs(along.x), abs(along.y)) + max(0.01, 0.02 * (n + s + e + w));
+    along = clamp(along / least, vec2(-6.0), vec2(6.0)) * texel;
+    vec3 near = 0.5 * (texture(picture, at + along * (1.0 / 3.0 - 0.5)).rgb
+                     + texture(picture, at + along * (2.0 / 3.0 - 0.5)).rgb);
+    vec3 wide = 0.5 * near + 0.25 * (texture(picture, at - along * 0.5).rgb
+                                   + texture(picture, at + along * 0.5).rgb);
+    float l = luma(wide);
+    out_color = vec4(l < low || l > high ? near : wide, 1.0);
+}
+"""

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from panda3d.core import (
-    AntialiasAttrib,
     BitMask32,
     Camera,
     CardMaker,
@@ -15,8 +14,11 @@ from panda3d.core import (
     CullFaceAttrib,
     LMatrix4,
     NodePath,
+    LVecBase3,
+    OmniBoundingVolume,
     OrthographicLens,
     RenderState,
+    SamplerState,
     Shader,
     ShaderAttrib,
 )
@@ -29,6 +31,8 @@ from engine_plugins.street.glsl import (
     FRAGMENT,
     SKY_FRAGMENT,
     SKY_VERTEX,
+    SMOOTH_FRAGMENT,
+    SMOOTH_VERTEX,
     VERTEX,
 )
 from engine_plugins.street.model import F64, Material
@@ -43,24 +47,24 @@ class Look:
 
     def __init__(
         self, device: Device, street: Street, root: NodePath, nodes: dict[str, NodePath],
-        size: tuple[int, int], *, multisamples: int = 4,
+        size: tuple[int, int],
     ) -> None:  # fmt: skip
         self._root, self._device = root, device
         self._sun = np.asarray(street.sun.direction)
-        self._target = Target(device, "street-color", size, ("color",), multisamples=multisamples)
+        self._drawn = Target(device, "street-drawn", size, ("color",))
+        self._target = Target(device, "street-color", size, ("color",), sort=-5)
         camera = Camera("street")
         camera.setScene(root)
         camera.setCameraMask(STATIC | MOVING | SKY)
         self.camera = root.attachNewNode(camera)
-        self._target.buffer.makeDisplayRegion().setCamera(self.camera)
+        self._drawn.buffer.makeDisplayRegion().setCamera(self.camera)
+        self._smooth = _smoothing(self._target, self._drawn)
         for key, node in nodes.items():
             mesh = street.meshes[int(key)]
             node.hide(BitMask32.allOn())
             node.show(MOVING if mesh.mover >= 0 else STATIC)
             _shade(node, street.materials[mesh.material])
         root.setShader(Shader.make(Shader.SL_GLSL, VERTEX, FRAGMENT))
-        if multisamples:
-            root.setAntialias(AntialiasAttrib.MMultisample)
         for name, value in _weather(street).items():
             root.setShaderInput(name, value)
         self._sky = _sky_card(root)
@@ -97,7 +101,32 @@ class Look:
         """Free the buffers."""
         self._static.close()
         self._moving.close()
+        self._smooth.removeNode()
+        self._drawn.close()
         self._target.close()
+
+
+def _smoothing(target: Target, drawn: Target) -> NodePath:
+    """A screen-filling card in `target` that shows what was drawn, its edges smoothed."""
+    maker = CardMaker("smooth")
+    maker.setFrameFullscreenQuad()
+    card = NodePath(maker.generate())
+    card.setShader(Shader.make(Shader.SL_GLSL, SMOOTH_VERTEX, SMOOTH_FRAGMENT))
+    texture = drawn.textures["color"]
+    texture.setWrapU(SamplerState.WMClamp)
+    texture.setWrapV(SamplerState.WMClamp)
+    texture.setMinfilter(SamplerState.FTLinear)
+    texture.setMagfilter(SamplerState.FTLinear)
+    card.setShaderInput("picture", texture)
+    card.setShaderInput("texel", 1.0 / target.size[0], 1.0 / target.size[1])
+    card.setDepthTest(False)
+    card.setDepthWrite(False)
+    card.node().setBounds(OmniBoundingVolume())
+    scene = NodePath("smoothing")
+    card.reparentTo(scene)
+    camera = scene.attachNewNode(Camera("smoothing", OrthographicLens()))
+    target.buffer.makeDisplayRegion().setCamera(camera)
+    return scene
 
 
 def _shade(node: NodePath, material: Material) -> None:
@@ -116,8 +145,6 @@ def _weather(street: Street) -> dict[str, Any]:
     height = float(street.sun.direction[2])
     haze = (street.sun.turbidity - 2.2) / 2.3
     warm = 1 - height
-    from panda3d.core import LVecBase3
-
     return {
         "sun_direction": LVecBase3(*map(float, street.sun.direction)),
         "sun_color": LVecBase3(3.1, 3.1 - 0.75 * warm, 3.1 - 1.6 * warm) * (0.92 + 0.16 * height),
@@ -137,8 +164,6 @@ def _sky_card(root: NodePath) -> NodePath:
     card.setDepthWrite(False)
     card.setDepthTest(False)
     card.node().setFinal(True)
-    from panda3d.core import OmniBoundingVolume
-
     card.node().setBounds(OmniBoundingVolume())
     return card
 

@@ -106,7 +106,7 @@ def street_materials(rng: np.random.Generator) -> dict[str, Material]:
 
 def _textured(rng: np.random.Generator) -> list[Material]:
     white = (1.0, 1.0, 1.0)
-    leaf = [(0.62, 0.9, 0.42), (0.85, 1.0, 0.5), (0.5, 0.72, 0.4)]
+    leaf = [(0.62, 0.74, 0.46), (0.84, 0.86, 0.5), (0.5, 0.62, 0.44)]
     rows = [
         Material("asphalt", "ground", white, "asphalt", roughness=0.88),
         Material("slabs", "ground", white, "slabs", roughness=0.85),

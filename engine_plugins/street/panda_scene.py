@@ -20,7 +20,10 @@ from panda3d.core import (
 )
 
 from engine_plugins.street import model
+from engine_plugins.street.model import U32
 from engine_plugins.street.scene import Street
+
+_BLOCK_M = 24.0
 
 
 def attach_meshes(street: Street, root: NodePath) -> dict[str, NodePath]:
@@ -34,12 +37,23 @@ def attach_meshes(street: Street, root: NodePath) -> dict[str, NodePath]:
     nodes = {}
     for index, mesh in enumerate(street.meshes):
         material = street.materials[mesh.material]
-        node = root.attachNewNode(_geom_node(mesh, vertex_format))
+        node = root.attachNewNode(mesh.material)
+        for block, faces in _blocks(mesh):
+            part = node.attachNewNode(_geom_node(mesh, faces, vertex_format))
+            # near before far on the usual way along +x; equal depths fall out alike in every run
+            part.setBin("fixed", block * 1000 + index)
         node.setTexture(textures[material.texture] if material.texture else white)
         node.setTwoSided(material.two_sided)
-        node.setBin("fixed", index)  # equal depths then fall out the same in every run
         nodes[str(index)] = node
     return nodes
+
+
+def _blocks(mesh: model.Mesh) -> list[tuple[int, U32]]:
+    """The faces of a standing mesh by blocks along the street, so that unseen ones are culled."""
+    if mesh.mover >= 0:
+        return [(0, mesh.faces)]
+    block = np.floor(mesh.vertices[mesh.faces[:, 0], 0] / _BLOCK_M).astype(np.int64)
+    return [(int(k), mesh.faces[block == k]) for k in np.unique(block)]
 
 
 def _format() -> Any:
@@ -53,11 +67,12 @@ def _format() -> Any:
     return GeomVertexFormat.registerFormat(GeomVertexFormat(columns))
 
 
-def _geom_node(mesh: model.Mesh, vertex_format: Any) -> GeomNode:
-    count = len(mesh.vertices)
-    instance = np.zeros(count, dtype=np.float32)
+def _geom_node(mesh: model.Mesh, faces: U32, vertex_format: Any) -> GeomNode:
+    used, index = np.unique(faces, return_inverse=True)
+    count = len(used)
+    instance = np.zeros(len(mesh.vertices), dtype=np.float32)
     instance[mesh.faces.ravel()] = np.repeat(mesh.face_instance, 3)
-    rows = np.concatenate([mesh.vertices, mesh.normals, mesh.uvs, instance[:, None]], axis=1)
+    rows = np.concatenate([mesh.vertices, mesh.normals, mesh.uvs, instance[:, None]], axis=1)[used]
     data = GeomVertexData(mesh.material, vertex_format, Geom.UHStatic)
     data.uncleanSetNumRows(count)
     view = memoryview(data.modifyArray(0)).cast("B")
@@ -65,9 +80,9 @@ def _geom_node(mesh: model.Mesh, vertex_format: Any) -> GeomNode:
     triangles = GeomTriangles(Geom.UHStatic)
     triangles.setIndexType(Geom.NTUint32)
     handle = triangles.modifyVertices()
-    handle.uncleanSetNumRows(mesh.faces.size)
+    handle.uncleanSetNumRows(faces.size)
     index_view = memoryview(handle).cast("B")
-    index_view[:] = np.ascontiguousarray(mesh.faces, dtype=np.uint32).tobytes()
+    index_view[:] = np.ascontiguousarray(index.ravel(), dtype=np.uint32).tobytes()
     geom = Geom(data)
     geom.addPrimitive(triangles)
     node = GeomNode(mesh.material)

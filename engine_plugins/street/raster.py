@@ -46,7 +46,7 @@ class StreetRenderer:
         self._nodes = attach_meshes(street, self._root)
         self._look = Look(self._device, street, self._root, self._nodes, self.size)
         missing = Surface(semantic=SEMANTIC_CLASSES.index("none"), texture_is_srgb_encoded=False)
-        self._gbuffer = GBuffer(self._device, self._root, self.size, default=missing)
+        self._gbuffer = GBuffer(self._device, self._root, self.size, default=missing, cut_out=False)
         for key, node in self._nodes.items():
             self._gbuffer.tag(node, key, self._surface(key))
         self._prev_t: float | None = None

@@ -306,7 +306,7 @@ class _Site:
                     grown = size * float(rng.uniform(0.85, 1.15))
                     near = -15 < x < 120
                     add = self.placer(self.instance("tree", "foliage"), at)
-                    furniture.tree(rng, add, self.foliage[k % 2], grown, 520 if near else 200)
+                    furniture.tree(rng, add, self.foliage[k % 2], grown, 720 if near else 260)
                 lamp_at = at @ rigid(spacing * 0.5)
                 if k % 2 == 0:
                     furniture.lamp(
@@ -375,7 +375,7 @@ class _Site:
         rng = self.stream(21)
         ahead = float(rng.uniform(16, 34))
         lane = self.layout.lane_y
-        plans = [(ahead, -lane, 0.0, float(rng.uniform(9.5, 12.5)), END_X - 25 - ahead)]
+        plans = [(ahead, -lane, 0.0, float(rng.uniform(11.5, 13)), END_X - 25 - ahead)]
         for k in range(int(rng.integers(2, 5))):
             x = 35 + 38 * k + float(rng.uniform(0, 22))
             plans.append((x, lane, np.pi, float(rng.uniform(7, 11)), x - START_X + 150))
@@ -442,7 +442,11 @@ class _Site:
         instance = self.instance("person", "person")
         first = len(self.poses)
         slots = {part: first + k for k, part in enumerate(PARTS)}
-        self.poses += [lambda t_s, part=part: person_poses(who, t_s)[part] for part in PARTS]
+
+        def pose_of(part: str) -> Pose:
+            return lambda t_s: person_poses(who, t_s)[part]
+
+        self.poses += [pose_of(part) for part in PARTS]
 
         def add(material: str, shape: Shape, part: str) -> None:
             self.builder.add(material, shape, instance, slots[part])

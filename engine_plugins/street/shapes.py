@@ -296,12 +296,9 @@ def blob(
     points = unit * (1 + rough * (lump + jitter))[:, None] * np.asarray(radii)
     face_normal = _face_normals(points, faces)
     normals = _gathered(faces, face_normal, len(points))
-    scale = float(np.mean(np.asarray(radii)))
-    longitude = np.arctan2(unit[:, 1], unit[:, 0])
-    uv = np.stack([longitude * scale, unit[:, 2] * scale * 1.6], -1) / tile
-    corner_uv = uv[faces]
-    low = corner_uv[..., 0] < corner_uv[..., 0].max(1, keepdims=True) - np.pi * scale / tile
-    corner_uv[..., 0] += np.where(low, 2 * np.pi * scale / tile, 0)
+    side = np.abs(face_normal).argmax(1)  # project along the face's main axis
+    axes = np.array([[1, 2], [0, 2], [0, 1]])[side]
+    corner_uv = np.take_along_axis(points[faces], axes[:, None, :], axis=2) / tile
     flat = faces.ravel()
     return Shape(
         points[flat] + np.asarray(center),

@@ -136,7 +136,7 @@ def roof(rng: np.random.Generator) -> Pixels:
 def leaves(rng: np.random.Generator) -> Pixels:
     """A dense speckle of lit and shaded leaves, to be tinted by a base colour."""
     size = 256
-    image = np.full((size, size, 3), [58, 72, 34], dtype=np.float64)
+    image = np.full((size, size, 3), [50, 60, 31], dtype=np.float64)
     yy, xx = np.mgrid[-7:8, -7:8]
     for k in range(1500):
         cy, cx = rng.integers(0, size, 2)
@@ -146,7 +146,7 @@ def leaves(rng: np.random.Generator) -> Pixels:
         inside = (u / length) ** 2 + (v / (0.48 * length)) ** 2 < 1
         tone = (0.55 + 0.6 * k / 1500) * rng.uniform(0.75, 1.2)
         rows, cols = (cy + yy[inside]) % size, (cx + xx[inside]) % size
-        image[rows, cols] = np.array([128, 152, 70]) * tone * rng.uniform(0.92, 1.08, 3)
+        image[rows, cols] = np.array([106, 124, 62]) * tone * rng.uniform(0.92, 1.08, 3)
     return np.clip(image, 0, 255).astype(np.uint8)
 
 

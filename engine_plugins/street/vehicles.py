@@ -168,28 +168,49 @@ def _cabin(model: CarModel, paint: str, add: AddPart) -> None:
         add(paint, surround, "body")
         add("glass_car", glass, "body")
     crown = model.roof
-    xs = [rear_top, rear_top + 0.15, 0.5 * (rear_top + front_top), front_top - 0.2, front_top]
-    rise = [0, 0.65, 1.0, 0.7, 0]
-    rings = [[(x, w1, z1), (x, w1 * 0.9, z1 + (crown - z1) * r * 0.7 + 0.001), (x, 0, z1 + (crown - z1) * r + 0.002),
-              (x, -w1 * 0.9, z1 + (crown - z1) * r * 0.7 + 0.001), (x, -w1, z1)]
-             for x, r in zip(xs, rise, strict=True)]  # fmt: skip
+    middle = 0.5 * (rear_top + front_top)
+    lip = 0.006  # the roof overlaps the sides' upper edges, so that no light comes through
+    rings = []
+    for x, rise in (
+        (rear_top - lip, 0.0),
+        (rear_top + 0.15, 0.65),
+        (middle, 1.0),
+        (front_top - 0.2, 0.7),
+        (front_top + lip, 0.0),
+    ):
+        top = (crown - z1) * rise
+        half_ring = [(w1 + lip, z1 - lip), (w1 * 0.9, z1 + 0.7 * top), (0.0, z1 + top)]
+        left = [(x, y, z if rise else z - lip) for y, z in half_ring]
+        rings.append(left + [(x, -y, z) for _, y, z in left[1::-1]])
     add(paint, loft(rings, 2.0, closed=False), "body")
 
 
 def _trim(model: CarModel, add: AddPart) -> None:
     half = model.length / 2
     w, _, _ = _profile(model, half - 0.05)
-    lamp_z = model.hood - 0.2
+    lamp_z = model.hood - 0.33
     front = half - 0.075
-    add("lamp_front", joined(*(box([front - 0.1, s * w * 0.82 - 0.17, lamp_z - 0.075],
-                                   [front + 0.085, s * w * 0.82 + 0.17, lamp_z + 0.06], omit="-x")
-                               for s in (1, -1))), "body")  # fmt: skip
+    lamps = [
+        box(
+            [half - 0.3, s * w * 0.76 - 0.16, lamp_z - 0.06],
+            [half + 0.004, s * w * 0.76 + 0.16, lamp_z + 0.06],
+            omit="-x",
+        )
+        for s in (1, -1)
+    ]
+    add("lamp_front", joined(*lamps), "body")
     rear = -half + 0.06
     tail_z = model.deck - 0.25
     wr, _, _ = _profile(model, -half + 0.05)
-    add("lamp_rear", joined(*(box([rear - 0.07, s * wr * 0.86 - 0.12, tail_z - 0.12],
-                                  [rear + 0.1, s * wr * 0.86 + 0.12, tail_z + 0.1], omit="+x")
-                              for s in (1, -1))), "body")  # fmt: skip
+    tails = [
+        box(
+            [-half - 0.004, s * wr * 0.84 - 0.11, tail_z - 0.12],
+            [-half + 0.2, s * wr * 0.84 + 0.11, tail_z + 0.08],
+            omit="+x",
+        )
+        for s in (1, -1)
+    ]
+    add("lamp_rear", joined(*tails), "body")
     add("plastic", joined(
         box([front - 0.1, -w * 0.55, lamp_z - 0.1], [front + 0.088, w * 0.55, lamp_z + 0.02], omit="-x"),
         box([half - 0.2, -w * 0.96, 0.27], [half + 0.03, w * 0.96, 0.4]),
