@@ -73,7 +73,7 @@ class Message:
 
 @dataclass
 class Contents:
-    """What a file holds. good_bytes: up to there it consists of whole records."""
+    """What a file holds. good_bytes: up to there its data are whole records."""
 
     profile: str = ""
     topics: dict[int, str] = field(default_factory=dict)
@@ -264,7 +264,9 @@ class Container:
         """Note all whole records that begin in [start, end); gives where they end."""
         while start < end and self.num_bytes - start >= _RECORD_HEAD.size:
             opcode, length = _RECORD_HEAD.unpack(self._read(start, _RECORD_HEAD.size))
-            if length > self.num_bytes - start - _RECORD_HEAD.size or opcode == Opcode.DATA_END:
+            if opcode == Opcode.DATA_END:
+                return self.num_bytes  # what follows is the summary
+            if length > self.num_bytes - start - _RECORD_HEAD.size:
                 break
             self._note(contents, opcode, start, length)
             start += _RECORD_HEAD.size + length

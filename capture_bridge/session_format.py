@@ -55,9 +55,8 @@ class DropStage(enum.StrEnum):
 
     PLUGIN = "plugin"  # the plugin counted it; the cause is its own (messages.DropCause)
     LINK = "link"  # a gap in seq that no one accounts for
-    QUEUE = "queue"  # the recorder's queue was full: the disk or the codec is too slow
     DECODE = "decode"  # it arrived malformed or damaged
-    DISK = "disk"  # the disk refused
+    DISK = "disk"  # the disk was full or refused
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,26 +226,16 @@ class SessionReader:
             )
 
     def read_buffer(self, index: int, name: str) -> NDArray[np.generic]:
-        """Buffer `name` of frame `index`, decoded and CRC checked."""
-        sequence, record = self._read_record(index)
-        descriptor = next((b for b in record.header.buffers if b.name == name), None)
-        if descriptor is None:
-            have = ", ".join(b.name for b in record.header.buffers)
-            raise MissingBufferError(
-                f"{self.path}: frame {index} (seq {record.header.seq}) has no {name}; it has {have}"
-            )
+        """Buffer `name` of frame `index`, decoded and CRC checked. Raises MissingBufferError."""
+        descriptor, payload = self._stored(index, name)
         try:
-            return decode_payload(descriptor, self._payload(index, sequence, descriptor, record))
+            return decode_payload(descriptor, payload)
         except ProtocolError as error:
             raise self._file.damaged(f"frame {index}, {name}: {error}") from error
 
-    def raw_payload(self, index: int, name: str) -> tuple[BufferDescriptor, memoryview]:
+    def stored_payload(self, index: int, name: str) -> memoryview:
         """Buffer `name` of frame `index` as it is stored, CRC checked."""
-        sequence, record = self._read_record(index)
-        for descriptor in record.header.buffers:
-            if descriptor.name == name:
-                return descriptor, self._payload(index, sequence, descriptor, record)
-        raise MissingBufferError(f"{self.path}: frame {index} has no {name}")
+        return self._stored(index, name)[1]
 
     def drops(self) -> Iterator[Drop]:
         """Records of lost frames, as they were written."""
@@ -370,10 +360,15 @@ class SessionReader:
         except ProtocolError as error:
             raise self._file.damaged(f"the header of frame {index}: {error}") from error
 
-    def _payload(
-        self, index: int, sequence: int, descriptor: BufferDescriptor, record: FrameRecord
-    ) -> memoryview:
-        name, where = descriptor.name, f"frame {index} (seq {record.header.seq}), {descriptor.name}"
+    def _stored(self, index: int, name: str) -> tuple[BufferDescriptor, memoryview]:
+        """The descriptor and the payload as stored, CRC checked."""
+        sequence, record = self._read_record(index)
+        header, where = record.header, f"frame {index} (seq {record.header.seq})"
+        descriptor = next((b for b in header.buffers if b.name == name), None)
+        if descriptor is None:
+            have = ", ".join(b.name for b in header.buffers)
+            raise MissingBufferError(f"{self.path}: {where} has no {name}; it has {have}")
+        where = f"{where}, {name}"
         topic = f"/{name}" if name in IMAGE_ENCODINGS else BUFFER_TOPIC + name
         channel = self._topics.get(topic, -1)
         place = self._groups[int(self._index[index]["group"])].pixels.get(channel)
@@ -390,7 +385,7 @@ class SessionReader:
             payload = payload[len(payload) - num_bytes :]
         if descriptor.checksum is not None and zlib.crc32(payload) != descriptor.checksum:
             raise self._file.damaged(f"{where}: its CRC differs")
-        return payload
+        return descriptor, payload
 
     def _records(self, topic: str, read: Callable[[dict[str, Any]], T]) -> Iterator[T]:
         """All messages of a JSON topic."""

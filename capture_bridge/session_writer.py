@@ -71,7 +71,7 @@ class SessionWriter:
     ) -> None:
         self.path = Path(path)
         self._codec: SessionCodec = codec
-        self._num_frames = 0
+        self._num_frames = self._num_frames_in_file = 0
         self._failed = self._closed = False
         self._pixels: dict[str, Chunk] = {}
         self._small = Chunk(CHUNK_COMPRESSION[codec])
@@ -107,6 +107,16 @@ class SessionWriter:
     def num_frames(self) -> int:
         """Frames taken so far."""
         return self._num_frames
+
+    @property
+    def num_frames_in_file(self) -> int:
+        """Frames that can be read whatever happens now."""
+        return self._num_frames_in_file
+
+    @property
+    def failed(self) -> bool:
+        """Whether the disk has refused: nothing more can be written but the index."""
+        return self._failed
 
     @property
     def num_bytes(self) -> int:
@@ -198,6 +208,7 @@ class SessionWriter:
         self._pixels, self._small = {}, Chunk(CHUNK_COMPRESSION[self._codec])
         self._group_start_ns = None
         self._try(self._file.add_chunks, chunks)
+        self._num_frames_in_file = self._num_frames
 
     def close(self, summary: Mapping[str, str] | None = None) -> None:
         """Write what is left, the recorder's `summary` and the index. Again does nothing."""
