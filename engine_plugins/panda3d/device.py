@@ -52,7 +52,7 @@ def open_headless() -> Device:
         return _headless[0]
     loadPrcFileData(
         "",
-        "textures-power-2 none\ngarbage-collect-states-rate 1.0\nsync-video false\nnotify-level-egldisplay error",
+        "textures-power-2 none\ngarbage-collect-states-rate 1.0\nsync-video false\nnotify-level-egldisplay fatal",
     )
     pipe = GraphicsPipeSelection.getGlobalPtr().makeModulePipe("p3headlessgl")
     engine = GraphicsEngine.getGlobalPtr()
@@ -139,16 +139,21 @@ class Target:
 
     def read(self, plane: str) -> NDArray[Any]:
         """The plane of the last frame as (H, W, 4), rows top to bottom, R G B A; a fresh array."""
-        texture = self.textures[plane]
-        gsg = self._device.host.getGsg()
-        if not self._device.engine.extractTextureData(texture, gsg):
-            raise SetupError(f"the graphics driver does not hand back the plane {plane!r}")
-        width, height = self.size
-        data = np.frombuffer(texture.getRamImage(), dtype=_PLANES[plane][1])
-        image = data.reshape(height, width, 4)[::-1]
-        return np.ascontiguousarray(image[..., [2, 1, 0, 3]])
+        return read_texture(self._device, self.textures[plane], self.size, _PLANES[plane][1])
 
     def close(self) -> None:
         """Free the buffer; reading it afterwards is an error."""
         self._device.engine.removeWindow(self.buffer)
         self.textures.clear()
+
+
+def read_texture(
+    device: Device, texture: Any, size: tuple[int, int], dtype: Any = np.uint8
+) -> NDArray[Any]:
+    """A four-channel texture of the last frame as (H, W, 4), rows top to bottom, R G B A; fresh."""
+    if not device.engine.extractTextureData(texture, device.host.getGsg()):
+        raise SetupError(f"the graphics driver does not hand back {texture.getName()!r}")
+    width, height = size
+    data = np.frombuffer(texture.getRamImage(), dtype=dtype)
+    image = data.reshape(height, width, 4)[::-1]
+    return np.ascontiguousarray(image[..., [2, 1, 0, 3]])

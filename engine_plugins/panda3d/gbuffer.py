@@ -220,6 +220,10 @@ class GBuffer:
             "roughness": np.ascontiguousarray(surface[..., 3]),
         }
 
+    def set_active(self, active: bool) -> None:
+        """Whether the engine draws the pass from now on."""
+        self._target.buffer.setActive(active)
+
     def close(self) -> None:
         """Free the pass's buffers and its camera."""
         self.camera.removeNode()

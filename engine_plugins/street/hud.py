@@ -6,24 +6,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine_plugins.street.font import draw_word
+from engine_plugins.street.model import F64
 from engine_plugins.street.scene import Street
 
 _INK = np.array([240, 240, 232], dtype=np.float32)
 
 
-def draw_hud(color: NDArray[np.uint8], street: Street, t_s: float) -> NDArray[np.uint8]:
-    """A copy of the (H, W, 4) frame with the display on it; frames under 160x90 stay bare."""
+def draw_hud(
+    color: NDArray[np.uint8], street: Street, t_s: float, world_from_camera: F64, speed: float
+) -> NDArray[np.uint8]:
+    """A copy of the (H, W, 4) frame with the display on it; frames under 160x90 stay bare.
+
+    speed: of the camera, in metres per second.
+    """
     image = color.copy()
     height, width = image.shape[:2]
     if width < 160 or height < 90:
         return image
     scale = max(1, height // 180)
     margin = 5 * scale
-    pose, soon = street.camera(t_s).world_from_camera, street.camera(t_s + 0.05).world_from_camera
-    speed = float(np.linalg.norm(soon[:3, 3] - pose[:3, 3]) / 0.05 * 3.6)
-    _label(image, f"{speed:.0f} KM/H", margin, height - margin - 13 * scale, scale)
+    _label(image, f"{speed * 3.6:.0f} KM/H", margin, height - margin - 13 * scale, scale)
     _label(image, f"STREET {street.seed}", margin, margin, scale)
-    _map(image, street, t_s, margin, scale)
+    _map(image, street, t_s, world_from_camera[:3, 3], margin, scale)
     return image
 
 
@@ -36,13 +40,14 @@ def _label(image: NDArray[np.uint8], text: str, x: int, y: int, scale: int) -> N
     patch[:] = shaded.astype(np.uint8)
 
 
-def _map(image: NDArray[np.uint8], street: Street, t_s: float, margin: int, scale: int) -> None:
+def _map(
+    image: NDArray[np.uint8], street: Street, t_s: float, eye: F64, margin: int, scale: int
+) -> None:
     """A north-up plan of 60 x 30 m around the camera with its moving parts as dots."""
     w, h = 60 * scale, 30 * scale
     y0, x0 = image.shape[0] - margin - h, image.shape[1] - margin - w
     patch = image[y0 : y0 + h, x0 : x0 + w, :3]
     patch[:] = (patch * np.float32(0.45)).astype(np.uint8)
-    eye = street.camera(t_s).world_from_camera[:3, 3]
     rows = np.arange(h)
     world_y = eye[1] - (rows + 0.5 - h / 2) / scale
     patch[np.abs(world_y) < 5.0] = (patch[np.abs(world_y) < 5.0] * 0.5 + 60).astype(np.uint8)

@@ -7,16 +7,15 @@ G-buffer is the Panda3D plugin's own pass, so the street is captured like any ot
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from panda3d.core import NodePath, PerspectiveLens
 
 from capture_bridge.buffers import SEMANTIC_CLASSES, FrameArrays
 from capture_bridge.messages import Camera
-from engine_plugins.panda3d.device import Target, open_headless
+from engine_plugins.panda3d.device import Device, open_headless
 from engine_plugins.panda3d.gbuffer import PANDA_FROM_CV, GBuffer, Surface, View, matrix
 from engine_plugins.street.hud import draw_hud
 from engine_plugins.street.look import Look
-from engine_plugins.street.model import F64, intrinsics
+from engine_plugins.street.model import F64, CameraPose, intrinsics
 from engine_plugins.street.panda_scene import attach_meshes
 from engine_plugins.street.scene import Street
 
@@ -29,11 +28,13 @@ class StreetRenderer:
 
     width, height: the virtual frame. crop: (x, y, w, h), the part of it that is really drawn, with
     the same pixels as the whole frame would have there; K's principal point moves with it.
+    device: where to draw, by default the process's headless one.
     """
 
     def __init__(
-        self, street: Street, width: int, height: int, *, crop: Crop | None = None
-    ) -> None:
+        self, street: Street, width: int, height: int, *, crop: Crop | None = None,
+        device: Device | None = None,
+    ) -> None:  # fmt: skip
         self.street = street
         self._frame_size = (width, height)
         self._crop: Crop = (0, 0, width, height) if crop is None else crop
@@ -41,7 +42,7 @@ class StreetRenderer:
         if min(x, y) < 0 or min(w, h) < 1 or x + w > width or y + h > height:
             raise ValueError(f"crop {self._crop} does not lie in the frame {width}x{height}")
         self.size = (w, h)
-        self._device = open_headless()
+        self._device = open_headless() if device is None else device
         self._root = NodePath("street")
         self._nodes = attach_meshes(street, self._root)
         self._look = Look(self._device, street, self._root, self._nodes, self.size)
@@ -49,7 +50,7 @@ class StreetRenderer:
         self._gbuffer = GBuffer(self._device, self._root, self.size, default=missing, cut_out=False)
         for key, node in self._nodes.items():
             self._gbuffer.tag(node, key, self._surface(key))
-        self._prev_t: float | None = None
+        self._prev: tuple[float, View] | None = None
         self._camera: Camera | None = None
 
     def _surface(self, key: str) -> Surface:
@@ -63,34 +64,30 @@ class StreetRenderer:
         )
 
     def view(self, t_s: float) -> View:
-        """The pinhole camera at time t_s, K that of the crop."""
-        pose = self.street.camera(t_s)
+        """The pinhole camera of the street's path at time t_s, K that of the crop."""
+        return self._view_from(self.street.camera(t_s))
+
+    def _view_from(self, pose: CameraPose) -> View:
         K = intrinsics(pose.fov_x_deg, *self._frame_size)
         K[0, 2] -= self._crop[0]
         K[1, 2] -= self._crop[1]
         return View(K, pose.world_from_camera)
 
-    def render(self, t_s: float, *, prev_t: float | None = None, cut: bool = False) -> FrameArrays:
-        """The buffers of the frame at time t_s.
+    def render(
+        self, t_s: float, *, prev_t: float | None = None, cut: bool = False,
+        pose: CameraPose | None = None,
+    ) -> FrameArrays:  # fmt: skip
+        """The buffers of the frame at time t_s, seen from the street's path or from `pose`.
 
-        Motion points to the frame at prev_t, by default the one rendered before; with cut, or on
-        the first frame, motion is NaN.
+        Motion points to the frame at prev_t of the path, by default to the one rendered before;
+        with cut, or on the first frame, motion is NaN.
         """
-        before = self._prev_t if prev_t is None else prev_t
+        before = self._prev if prev_t is None else (prev_t, self.view(prev_t))
         if cut:
             before = None
-        view = self.view(t_s)
-        prev = view if before is None else self.view(before)
-        poses = [self.street.mover_pose(m, t_s) for m in range(self.street.num_movers)]
-        moved: dict[str, tuple[F64, F64]] = {}
-        prev_poses = poses
-        if before is not None:
-            prev_poses = [self.street.mover_pose(m, before) for m in range(self.street.num_movers)]
-        for key, node in self._nodes.items():
-            mover = self.street.meshes[int(key)].mover
-            if mover >= 0:
-                node.setMat(matrix(poses[mover]))
-                moved[key] = (poses[mover], prev_poses[mover])
+        view = self.view(t_s) if pose is None else self._view_from(pose)
+        prev = view if before is None else before[1]
+        moved = self._move(t_s, t_s if before is None else before[0])
         lens = _lens(view.K, self.size)
         place = matrix(view.world_from_camera @ np.linalg.inv(PANDA_FROM_CV))
         for camera in (self._gbuffer.camera, self._look.camera):
@@ -103,22 +100,43 @@ class StreetRenderer:
         semantic = arrays["semantic"]
         semantic[~np.isfinite(arrays["depth"])] = SEMANTIC_CLASSES.index("sky")
         color = self._look.read()
-        arrays = {"color": color, "color_ui": draw_hud(color, self.street, t_s), **arrays}
-        self._prev_t = t_s
         self._camera = Camera(
             view.K, view.world_from_camera, prev.world_from_camera, NEAR_M, FAR_M, reversed_z=False
         )
-        return arrays
+        shown = draw_hud(
+            color, self.street, t_s, view.world_from_camera, self._speed(t_s, view, before)
+        )
+        self._prev = (t_s, view)
+        return {"color": color, "color_ui": shown, **arrays}
+
+    def _speed(self, t_s: float, view: View, before: tuple[float, View] | None) -> float:
+        """Metres per second since the frame before, or along the path where there is none."""
+        t_prev, prev = before or (t_s - 0.05, self.view(t_s - 0.05))
+        way = view.world_from_camera[:3, 3] - prev.world_from_camera[:3, 3]
+        return float(np.linalg.norm(way) / max(abs(t_s - t_prev), 1e-3))
+
+    def _move(self, t_s: float, before_s: float) -> dict[str, tuple[F64, F64]]:
+        """Put the movers where they are at t_s; their poses then and before, by node."""
+        count = self.street.num_movers
+        poses = [self.street.mover_pose(mover, t_s) for mover in range(count)]
+        prev_poses = [self.street.mover_pose(mover, before_s) for mover in range(count)]
+        moved = {}
+        for key, node in self._nodes.items():
+            mover = self.street.meshes[int(key)].mover
+            if mover >= 0:
+                node.setMat(matrix(poses[mover]))
+                moved[key] = (poses[mover], prev_poses[mover])
+        return moved
 
     def camera(self, t_s: float) -> Camera:
         """The camera of a frame at t_s; its previous pose is that of the frame rendered before.
 
         For the frame rendered last this is that frame's camera.
         """
-        view = self.view(t_s)
-        if self._camera is not None and self._prev_t == t_s:
+        if self._camera is not None and self._prev is not None and self._prev[0] == t_s:
             return self._camera
-        prev = view if self._prev_t is None else self.view(self._prev_t)
+        view = self.view(t_s)
+        prev = view if self._prev is None else self._prev[1]
         return Camera(view.K, view.world_from_camera, prev.world_from_camera, NEAR_M, FAR_M)
 
     def close(self) -> None:
