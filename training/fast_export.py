@@ -6,6 +6,7 @@ computes in float32 with exactly the weights that torch has after `round_weights
 """
 
 import io
+import json
 import logging
 import warnings
 from dataclasses import dataclass, field
@@ -20,7 +21,9 @@ from torch import Tensor, nn
 
 from capture_bridge.errors import OutputError
 from realmaster.fast import INPUT_NAMES, OUTPUT_NAMES
+from training.fast import validate
 from training.fast_checkpoint import load_averaged
+from training.fast_data import SampleStore
 from training.fast_model import FastConfig, FastInputs, FastNet, example_inputs
 
 log = logging.getLogger(__name__)
@@ -36,6 +39,8 @@ class ExportConfig:
     checkpoint: Path
     output: Path
     overwrite: bool = False
+    data: Path | None = None
+    """Folder of samples: measures the exported weights on all its validation seeds."""
     net: FastConfig = field(default_factory=FastConfig)
 
 
@@ -130,6 +135,11 @@ def main() -> None:
     load_averaged(config.checkpoint, net)
     size = export(round_weights(net), config.output, overwrite=config.overwrite)
     log.info("%s: %.2f MB", config.output, size / 1e6)
+    if config.data is not None:
+        store = SampleStore(config.data, "validate")
+        store.rescan()
+        figures = validate(net, store.samples)
+        log.info("%d validation samples: %s", len(store.samples), json.dumps(figures))
 
 
 if __name__ == "__main__":
