@@ -49,15 +49,21 @@ Sink = Callable[[FrameArrays, Camera, int, FrameFlags], None]
 
 
 def attach(
-    base: Any, *, game: str = "Panda3D game", connect: str = DEFAULT_ENDPOINT, lockstep: bool = False,
-    fps: float = 30.0, metres_per_unit: float = 1.0, token: str = "",
-) -> Capture:  # fmt: skip
+    base: Any,
+    *,
+    game: str = "Panda3D game",
+    connect: str = DEFAULT_ENDPOINT,
+    lockstep: bool = False,
+    fps: float = 30.0,
+    metres_per_unit: float = 1.0,
+    token: str = "",
+) -> Capture:
     """Stream the game's frames to a client at `connect`, from the next frame on.
 
     In real-time mode (the default) the game never waits: without a client nothing is captured, and
     frames that the client cannot take are counted. In lockstep the game's clock advances 1 / fps a
     frame, and each frame waits for the client.
-    Raises SetupError (the camera, the threading model, the driver), LinkError (lockstep, no client).
+    Raises SetupError (camera, threading model, driver), LinkError (lockstep without a client).
     """
     size = (base.win.getXSize(), base.win.getYSize())
     hello = make_hello(game, size, lockstep=lockstep, fps=fps, token=token)
@@ -275,17 +281,18 @@ class Capture:
             return task.cont
         arrays = self._gbuffer.read(self._now, self._prev)
         arrays["semantic"][np.isinf(arrays["depth"])] = SEMANTIC_CLASSES.index("sky")
-        arrays["depth"] *= self._unit
+        arrays["depth"] = arrays["depth"] * np.float32(self._unit)
         color = self._color.read("color")
         color[..., 3] = 255
         presented = read_texture(self._device, self._presented, self._size)
         presented[..., 3] = 255
         lens = self._base.camLens
-        poses = [v.world_from_camera.copy() for v in (self._now, self._prev or self._now)]
-        for pose in poses:
-            pose[:3, 3] *= self._unit
         camera = Camera(
-            self._now.K, *poses, lens.getNear() * self._unit, lens.getFar() * self._unit
+            self._now.K,
+            self._in_metres(self._now),
+            self._in_metres(self._prev or self._now),
+            lens.getNear() * self._unit,
+            lens.getFar() * self._unit,
         )
         flags = FrameFlags.CUT if self._prev is None else FrameFlags.NONE
         t_sim_ns = round(ClockObject.getGlobalClock().getFrameTime() * 1e9)
@@ -294,6 +301,11 @@ class Capture:
         self._prev = self._now
         self._frames += 1
         return task.cont
+
+    def _in_metres(self, view: View) -> F64:
+        pose = view.world_from_camera.copy()
+        pose[:3, 3] *= self._unit
+        return pose
 
 
 def _pose(node: NodePath, root: NodePath) -> F64:

@@ -1,4 +1,4 @@
-"""A graphics engine without a window, and off-screen targets whose planes come back as numpy arrays.
+"""A graphics engine without a window, and off-screen targets whose planes come back as arrays.
 
 This file knows Panda3D and OpenGL's habits; it does not know what is drawn.
 """
@@ -52,7 +52,8 @@ def open_headless() -> Device:
         return _headless[0]
     loadPrcFileData(
         "",
-        "textures-power-2 none\ngarbage-collect-states-rate 1.0\nsync-video false\nnotify-level-egldisplay fatal",
+        "textures-power-2 none\ngarbage-collect-states-rate 1.0\nsync-video false\n"
+        "notify-level-egldisplay fatal",
     )
     pipe = GraphicsPipeSelection.getGlobalPtr().makeModulePipe("p3headlessgl")
     engine = GraphicsEngine.getGlobalPtr()

@@ -111,7 +111,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """What the pass writes for a tagged node. instance < 2**24; color: linear, times the texture."""
+    """What the pass writes for a tagged node. instance < 2**24; color: linear, times texture."""
 
     instance: int = 0
     semantic: int = 0

@@ -1,7 +1,7 @@
 """Houses with real depth: recessed windows with frames and sills, cornices, shops, roofs.
 
 A house is built in its facade's space (y out of the facade towards the street, z up, x along the
-facade, to the left as seen from the street; the ground line at z = 0) and then moved into the world.
+facade, to the left as seen from the street; the ground line at z = 0), then moved into the world.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def draw_house(rng: np.random.Generator, width: float, walls: list[str]) -> Hous
 
 
 def wall_with_holes(xs: ArrayLike, zs: ArrayLike, holes: NDArray[np.bool_], tile: float) -> Shape:
-    """The facade plane y = 0 over grid lines xs, zs without the cells in holes (len(zs)-1, len(xs)-1)."""
+    """The plane y = 0 over grid lines xs, zs without the cells in holes (len(zs)-1, len(xs)-1)."""
     x, z = np.asarray(xs, dtype=np.float64), np.asarray(zs, dtype=np.float64)
     rows, cols = np.nonzero(~holes)
     corners = np.zeros((len(rows), 4, 3))
@@ -90,7 +90,7 @@ def wall_with_holes(xs: ArrayLike, zs: ArrayLike, holes: NDArray[np.bool_], tile
 
 
 def window(w: float, h: float, recess: float, rng: np.random.Generator) -> dict[str, Shape]:
-    """One window with its lower left corner at the origin: parts "wall", "frame", "sill", "glass"."""
+    """One window, its lower corner at the origin, as "wall", "frame", "sill" and "glass"."""
     d, f = -recess, 0.055
     reveal = quads([
         [[0, 0, 0], [0, d, 0], [0, d, h], [0, 0, h]][::-1],
@@ -306,14 +306,19 @@ def _sign(house: House, rng: np.random.Generator, add: Add, top: float, front: s
 def _awning(
     spans: list[tuple[float, float]], rng: np.random.Generator, add: Add, top: float
 ) -> None:
-    out, drop, t = float(rng.uniform(0.9, 1.4)), float(rng.uniform(0.35, 0.6)), 0.03
+    out, drop = float(rng.uniform(0.9, 1.4)), float(rng.uniform(0.35, 0.6))
     canvas = f"awning_{rng.choice(['a', 'b'])}"
     for a, b in spans:
         z = top + 0.05
         corners = [
             [[b, out, z - drop], [a, out, z - drop], [a, 0.1, z], [b, 0.1, z]],
-            [[b, out, z - drop - 0.2], [a, out, z - drop - 0.2], [a, out, z - drop], [b, out, z - drop]],
-        ]  # fmt: skip
+            [
+                [b, out, z - drop - 0.2],
+                [a, out, z - drop - 0.2],
+                [a, out, z - drop],
+                [b, out, z - drop],
+            ],
+        ]
         length, slope = (b - a) / 1.2, float(np.hypot(out, drop)) / 1.2
         top_uv = [[length, 0], [0, 0], [0, slope], [length, slope]]
         apron_uv = [[length, 0], [0, 0], [0, 0.16], [length, 0.16]]
@@ -346,13 +351,22 @@ def _shell_and_roof(house: House, rng: np.random.Generator, add: Add) -> None:
         far = [[w, y, z] for _, y, z in end[::-1]]
         add(house.wall, joined(polygon(end, house.wall_tile), polygon(far, house.wall_tile)))
         for x in rng.uniform(0.6, w - 0.6, int(rng.integers(1, 3))):
-            add("brick_a", box([x - 0.4, -d / 2 - 0.9, h + rise * 0.5],
-                               [x + 0.4, -d / 2 - 0.25, h + rise + 0.9], 2.4, omit="-z"))  # fmt: skip
+            add(
+                "brick_a",
+                box(
+                    [x - 0.4, -d / 2 - 0.9, h + rise * 0.5],
+                    [x + 0.4, -d / 2 - 0.25, h + rise + 0.9],
+                    2.4,
+                    omit="-z",
+                ),
+            )
     else:
-        rim = [box([0, -0.25, h], [w, 0, h + 0.6], house.wall_tile, omit="-z"),
-               box([0, -d, h], [w, -d + 0.25, h + 0.6], house.wall_tile, omit="-z"),
-               box([0, -d + 0.25, h], [0.25, -0.25, h + 0.6], house.wall_tile, omit="-z -y +y"),
-               box([w - 0.25, -d + 0.25, h], [w, -0.25, h + 0.6], house.wall_tile, omit="-z -y +y")]  # fmt: skip
+        rim = [
+            box([0, -0.25, h], [w, 0, h + 0.6], house.wall_tile, omit="-z"),
+            box([0, -d, h], [w, -d + 0.25, h + 0.6], house.wall_tile, omit="-z"),
+            box([0, -d + 0.25, h], [0.25, -0.25, h + 0.6], house.wall_tile, omit="-z -y +y"),
+            box([w - 0.25, -d + 0.25, h], [w, -0.25, h + 0.6], house.wall_tile, omit="-z -y +y"),
+        ]
         add(house.wall, joined(*rim))
         add(
             "roof_flat",

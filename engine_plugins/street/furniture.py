@@ -19,8 +19,12 @@ def tree(rng: np.random.Generator, add: Add, foliage: str, size: float, num_leav
     """A street tree of about 5.5 m times `size`: trunk, boughs, lumps of leaves, loose leaves."""
     fork = 2.3 * size
     lean = rng.uniform(-0.12, 0.12, 2)
-    trunk = [(0, 0, 0, 0.17, 0.17), (0, 0, 0.3, 0.125, 0.125), (*(lean * 0.5), fork * 0.6, 0.11, 0.11),
-             (*lean, fork, 0.1, 0.1)]  # fmt: skip
+    trunk = [
+        (0, 0, 0, 0.17, 0.17),
+        (0, 0, 0.3, 0.125, 0.125),
+        (*(lean * 0.5), fork * 0.6, 0.11, 0.11),
+        (*lean, fork, 0.1, 0.1),
+    ]
     wood = [tube(np.array(trunk) * [1, 1, 1, size, size], 9, TILE_M["bark"], caps=False)]
     lumps, centers, outward = [], [], []
     count = int(rng.integers(5, 8))
@@ -104,7 +108,13 @@ def litter_bin(add: Add, color: str) -> None:
 
 def bollard(add: Add) -> None:
     """A cast-iron bollard."""
-    rows = [(0, 0, 0, 0.09, 0.09), (0, 0, 0.75, 0.065, 0.065), (0, 0, 0.78, 0.085, 0.085), (0, 0, 0.86, 0.085, 0.085), (0, 0, 0.93, 0.03, 0.03)]  # fmt: skip
+    rows = [
+        (0, 0, 0, 0.09, 0.09),
+        (0, 0, 0.75, 0.065, 0.065),
+        (0, 0, 0.78, 0.085, 0.085),
+        (0, 0, 0.86, 0.085, 0.085),
+        (0, 0, 0.93, 0.03, 0.03),
+    ]
     add("iron", tube(rows, 9))
 
 
@@ -136,15 +146,28 @@ def traffic_sign(rng: np.random.Generator, add: Add) -> None:
 
 def post_box(add: Add) -> None:
     """A pillar box."""
-    rows = [(0, 0, 0, 0.24, 0.24), (0, 0, 0.12, 0.22, 0.22), (0, 0, 1.25, 0.22, 0.22), (0, 0, 1.27, 0.26, 0.26), (0, 0, 1.36, 0.25, 0.25), (0, 0, 1.44, 0.08, 0.08)]  # fmt: skip
+    rows = [
+        (0, 0, 0, 0.24, 0.24),
+        (0, 0, 0.12, 0.22, 0.22),
+        (0, 0, 1.25, 0.22, 0.22),
+        (0, 0, 1.27, 0.26, 0.26),
+        (0, 0, 1.36, 0.25, 0.25),
+        (0, 0, 1.44, 0.08, 0.08),
+    ]
     add("sign_red", tube(rows, 16))
     add("iron", box([-0.1, 0.205, 1.05], [0.1, 0.228, 1.1]))
 
 
 def cafe_table(add: Add) -> None:
     """A round table and two chairs."""
-    add("steel", joined(rod([0, 0, 0], [0, 0, 0.72], 0.025), rod([0, 0, 0.72], [0, 0, 0.745], 0.33, points=18),
-                        rod([0, 0, 0], [0, 0, 0.02], 0.2, points=14)))  # fmt: skip
+    add(
+        "steel",
+        joined(
+            rod([0, 0, 0], [0, 0, 0.72], 0.025),
+            rod([0, 0, 0.72], [0, 0, 0.745], 0.33, points=18),
+            rod([0, 0, 0], [0, 0, 0.02], 0.2, points=14),
+        ),
+    )
     for x in (-0.62, 0.62):
         back = x + np.sign(x) * 0.17
         parts = [box([x - 0.19, -0.19, 0.43], [x + 0.19, 0.19, 0.46]),

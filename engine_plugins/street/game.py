@@ -30,7 +30,7 @@ MAX_SEED = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class GameOptions:
-    """What the game plays and to whom it sends. width, height: multiples of 2; connect: an endpoint."""
+    """What the game plays, and to whom it sends. width, height: even; connect: an endpoint."""
 
     seed: int = 907
     width: int = 640
@@ -50,7 +50,7 @@ class GameOptions:
 
 
 def make_hello(options: GameOptions) -> Hello:
-    """The game's hello; its params name the street, so that the truth can be rebuilt from a session.
+    """The game's hello; its params name the street, so that a session's truth can be rebuilt.
 
     params: seed, path. Raises SetupError where Panda3D is not installed.
     """

@@ -73,22 +73,26 @@ void main() {
     if (dot(n, v) > 0.0) n = -n;
     vec3 albedo = texture(p3d_Texture0, uv).rgb * base_color.rgb;
     float facing = dot(n, sun_direction);
-    float light = gloss.w > 0.5 ? 0.35 + 0.5 * max(facing, 0.0) + 0.15 * abs(facing) : max(facing, 0.0);
+    float light = max(facing, 0.0);
+    if (gloss.w > 0.5) light = 0.35 + 0.5 * light + 0.15 * abs(facing);
     if (light > 0.0) {
         vec3 at = world + n * 0.05;
-        light *= shadow(static_map, static_from_world, at, vec2(1.0 / 4096.0, 1.0 / 1024.0), 0.0008);
-        light *= shadow(moving_map, moving_from_world, at, vec2(1.0 / 1024.0, 1.0 / 512.0), 0.0012);
+        vec2 fine = vec2(1.0 / 4096.0, 1.0 / 1024.0), coarse = vec2(1.0 / 1024.0, 1.0 / 512.0);
+        light *= shadow(static_map, static_from_world, at, fine, 0.0008);
+        light *= shadow(moving_map, moving_from_world, at, coarse, 0.0012);
     }
     vec3 ground = vec3(0.20, 0.185, 0.165);
     vec3 ambient = mix(ground, mix(sky_low, sky_top, 0.45) * 0.62, 0.5 + 0.5 * n.z);
-    vec3 color = albedo * (sun_color * light * 0.318 * 1.9 + ambient * 0.95) * (1.0 - 0.6 * gloss.z);
+    vec3 color = albedo * (sun_color * light * 0.318 * 1.9 + ambient * 0.95);
+    color *= 1.0 - 0.6 * gloss.z;
     if (gloss.x > 0.0) {
         vec3 r = reflect(v, n);
         float f = gloss.x + (1.0 - gloss.x) * pow(1.0 - max(-dot(v, n), 0.0), 5.0);
         vec3 tint = mix(vec3(1.0), albedo, gloss.z);
         color = color * (1.0 - f) + f * tint * sky(r) * smoothstep(-0.25, 0.35, r.z);
         float s = max(dot(r, sun_direction), 0.0);
-        color += tint * sun_color * light * pow(s, mix(400.0, 30.0, gloss.y)) * (0.4 + 2.0 * gloss.x);
+        float spot = pow(s, mix(400.0, 30.0, gloss.y)) * (0.4 + 2.0 * gloss.x);
+        color += tint * sun_color * light * spot;
     }
     color = mix(color, sky_low * 0.95, 1.0 - exp(-distance * 0.0019));
     out_color = vec4(tonemap(color), 1.0);
@@ -142,22 +146,26 @@ uniform sampler2D picture;
 uniform vec2 texel;
 out vec4 out_color;
 float luma(vec3 c) { return dot(c, vec3(0.299, 0.587, 0.114)); }
+vec3 fetch(ivec2 px) {
+    return texelFetch(picture, clamp(px, ivec2(0), textureSize(picture, 0) - 1), 0).rgb;
+}
 void main() {
     vec2 at = gl_FragCoord.xy * texel;
-    vec3 middle = texture(picture, at).rgb;
+    ivec2 px = ivec2(gl_FragCoord.xy);
+    vec3 middle = fetch(px);
     float m = luma(middle);
-    float n = luma(texture(picture, at + vec2(0.0, texel.y)).rgb);
-    float s = luma(texture(picture, at - vec2(0.0, texel.y)).rgb);
-    float e = luma(texture(picture, at + vec2(texel.x, 0.0)).rgb);
-    float w = luma(texture(picture, at - vec2(texel.x, 0.0)).rgb);
+    float n = luma(fetch(px + ivec2(0, 1)));
+    float s = luma(fetch(px - ivec2(0, 1)));
+    float e = luma(fetch(px + ivec2(1, 0)));
+    float w = luma(fetch(px - ivec2(1, 0)));
     float low = min(m, min(min(n, s), min(e, w)));
     float high = max(m, max(max(n, s), max(e, w)));
     float range = high - low;
     if (range < max(0.04, 0.1 * high)) { out_color = vec4(middle, 1.0); return; }
-    float nw = luma(texture(picture, at + vec2(-texel.x, texel.y)).rgb);
-    float ne = luma(texture(picture, at + texel).rgb);
-    float sw = luma(texture(picture, at - texel).rgb);
-    float se = luma(texture(picture, at + vec2(texel.x, -texel.y)).rgb);
+    float nw = luma(fetch(px + ivec2(-1, 1)));
+    float ne = luma(fetch(px + ivec2(1, 1)));
+    float sw = luma(fetch(px - ivec2(1, 1)));
+    float se = luma(fetch(px + ivec2(1, -1)));
     vec2 along = vec2((nw + ne) - (sw + se) + 2.0 * (n - s), (se + ne) - (nw + sw) + 2.0 * (e - w));
     along = vec2(along.x, -along.y);
     float least = min(abs(along.x), abs(along.y)) + max(0.01, 0.02 * (n + s + e + w));

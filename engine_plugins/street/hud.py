@@ -1,4 +1,4 @@
-"""The street game's display: speed, a small map, the street's number. Drawn over a finished frame."""
+"""The street game's display, drawn over a finished frame: speed, a small map, the seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the street game looks: the colour pass with its shadow maps and sky. Knows Panda3D and GLSL."""
+"""How the street game looks: the colour pass, its shadow maps and sky. Knows Panda3D and GLSL."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from panda3d.core import (
     CardMaker,
     ColorWriteAttrib,
     CullFaceAttrib,
+    DepthTestAttrib,
     LMatrix4,
     LVecBase3,
     NodePath,
@@ -160,9 +161,9 @@ def _sky_card(root: NodePath) -> NodePath:
     card.hide(BitMask32.allOn())
     card.show(SKY)
     card.setShader(Shader.make(Shader.SL_GLSL, SKY_VERTEX, SKY_FRAGMENT), 10)
-    card.setBin("background", 0)
+    card.setBin("fixed", 1_000_000)  # last, where nothing else was drawn
     card.setDepthWrite(False)
-    card.setDepthTest(False)
+    card.setAttrib(DepthTestAttrib.make(DepthTestAttrib.MLessEqual))
     card.node().setFinal(True)
     card.node().setBounds(OmniBoundingVolume())
     return card

@@ -12,10 +12,15 @@ PAINTS: tuple[str, ...] = (
 )  # fmt: skip
 
 _PAINT_COLORS: dict[str, tuple[str, float]] = {
-    "paint_silver": ("#a9adb0", 0.6), "paint_black": ("#1a1b1e", 0.0), "paint_white_car": ("#e2e2de", 0.0),
-    "paint_red": ("#8e1f1c", 0.0), "paint_blue": ("#22406f", 0.2), "paint_grey": ("#55595e", 0.5),
-    "paint_green": ("#2c4a3a", 0.1), "paint_sand": ("#a08f72", 0.3),
-}  # fmt: skip
+    "paint_silver": ("#a9adb0", 0.6),
+    "paint_black": ("#1a1b1e", 0.0),
+    "paint_white_car": ("#e2e2de", 0.0),
+    "paint_red": ("#8e1f1c", 0.0),
+    "paint_blue": ("#22406f", 0.2),
+    "paint_grey": ("#55595e", 0.5),
+    "paint_green": ("#2c4a3a", 0.1),
+    "paint_sand": ("#a08f72", 0.3),
+}
 
 _PLAIN: tuple[
     tuple[str, str, str, float, float], ...
@@ -118,14 +123,30 @@ def _textured(rng: np.random.Generator) -> list[Material]:
         Material("stone", "wall", _varied(rng, "#c4bdb0", 0.08), "plaster", roughness=0.85),
         Material("roof_slate", "wall", linear("#7c8288"), "roof", roughness=0.7),
         Material("roof_tile", "wall", linear("#c4704e"), "roof", roughness=0.8),
-        Material("shutter", "wall", _varied(rng, str(rng.choice(["#3f5a4c", "#46586b", "#6d4b3a"])), 0.1), roughness=0.6),
-        Material("door", "wall", _varied(rng, str(rng.choice(["#23402f", "#5a1f1d", "#1f2f4a", "#4a3322"])), 0.1), roughness=0.4),
+        Material(
+            "shutter",
+            "wall",
+            _varied(rng, str(rng.choice(["#3f5a4c", "#46586b", "#6d4b3a"])), 0.1),
+            roughness=0.6,
+        ),
+        Material(
+            "door",
+            "wall",
+            _varied(rng, str(rng.choice(["#23402f", "#5a1f1d", "#1f2f4a", "#4a3322"])), 0.1),
+            roughness=0.4,
+        ),
         Material("bark", "foliage", white, "bark", roughness=0.95),
         Material("signs", "wall", white, "signs", roughness=0.5),
         Material("awning_a", "prop", white, "awning_a", roughness=0.85, two_sided=True),
         Material("awning_b", "prop", white, "awning_b", roughness=0.85, two_sided=True),
-        Material("flower", "foliage", _varied(rng, str(rng.choice(["#b02a3a", "#d0a020", "#b65aa0"])), 0.1), roughness=0.8, two_sided=True),
-    ]  # fmt: skip
+        Material(
+            "flower",
+            "foliage",
+            _varied(rng, str(rng.choice(["#b02a3a", "#d0a020", "#b65aa0"])), 0.1),
+            roughness=0.8,
+            two_sided=True,
+        ),
+    ]
     rows += [
         Material(f"foliage_{k}", "foliage", c, "leaves", roughness=0.75, two_sided=True)
         for k, c in enumerate(leaf)

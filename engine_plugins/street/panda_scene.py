@@ -23,7 +23,9 @@ from engine_plugins.street import model
 from engine_plugins.street.model import U32
 from engine_plugins.street.scene import Street
 
-_BLOCK_M = 24.0
+_BLOCK_M = 64.0
+#: What is drawn first within a block: what tends to hide the rest.
+_ORDER = ("vehicle", "person", "prop", "foliage", "wall", "glass", "ground")
 
 
 def attach_meshes(street: Street, root: NodePath) -> dict[str, NodePath]:
@@ -51,7 +53,7 @@ def attach_meshes(street: Street, root: NodePath) -> dict[str, NodePath]:
 def _blocks(mesh: model.Mesh) -> list[tuple[int, U32]]:
     """The faces of a standing mesh by blocks along the street, so that unseen ones are culled."""
     if mesh.mover >= 0:
-        return [(0, mesh.faces)]
+        return [(-20, mesh.faces)]
     block = np.floor(mesh.vertices[mesh.faces[:, 0], 0] / _BLOCK_M).astype(np.int64)
     return [(int(k), mesh.faces[block == k]) for k in np.unique(block)]
 

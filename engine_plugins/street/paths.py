@@ -16,7 +16,7 @@ CameraPath = Callable[[float], CameraPose]
 
 
 def soft_stop(distance: float, limit: float, softness: float = 3.0) -> float:
-    """`distance` until shortly before `limit`, then gently less, so that it never passes `limit`."""
+    """`distance` until shortly before `limit`, then gently less: it never passes `limit`."""
     return float(-softness * np.logaddexp(-distance / softness, -limit / softness))
 
 

@@ -1,7 +1,7 @@
-"""Walking people built of rigid parts, with an analytic gait so that every pose is a formula of time.
+"""Walking people built of rigid parts, with an analytic gait: every pose is a formula of time.
 
-A person's space: x forward, y left, z up, the origin on the ground. Each part has its own space with
-the origin in its joint. Lengths in metres, angles in radians; a positive leg angle swings forward.
+A person's space: x forward, y left, z up, the origin on the ground. Each part has its own space
+with the origin in its joint. Metres and radians; a positive leg angle swings forward.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SHOULDER_Z, SHOULDER_Y, UPPER_ARM, NECK_Z = 0.47, 0.195, 0.29, 0.53
 
 @dataclass(frozen=True, slots=True)
 class Walker:
-    """One person. start: (x, y) in the world; heading: yaw; speed: m/s, 0 for someone who stands."""
+    """One person. start: world (x, y); heading: yaw; speed: m/s, 0 for someone who stands."""
 
     start: tuple[float, float]
     heading: float
@@ -90,8 +90,12 @@ def build_person(who: Walker, add: AddPart) -> None:
         add(who.coat, tube(fore, 9, 0.6), f"fore_{side}")
         hand = ellipsoid([0.012, 0, -0.31], [0.034, 0.02, 0.075], 8, 6)
         add(who.skin, hand, f"fore_{side}")
-        thigh = [(0, 0, -THIGH - 0.02, 0.056, 0.056), (0, 0, -THIGH * 0.55, 0.07 * k, 0.066 * k),
-                 (0, 0, -0.06, 0.088 * k, 0.082 * k), (0, 0, 0.05, 0.075 * k, 0.07 * k)]  # fmt: skip
+        thigh = [
+            (0, 0, -THIGH - 0.02, 0.056, 0.056),
+            (0, 0, -THIGH * 0.55, 0.07 * k, 0.066 * k),
+            (0, 0, -0.06, 0.088 * k, 0.082 * k),
+            (0, 0, 0.05, 0.075 * k, 0.07 * k),
+        ]
         add(who.trousers, tube(thigh, 10, 0.6), f"thigh_{side}")
         shin = [(0, 0, -SHIN - 0.02, 0.05, 0.05), (-0.008, 0, -SHIN * 0.4, 0.055, 0.054),
                 (0, 0, 0.02, 0.055, 0.055)]  # fmt: skip
@@ -119,7 +123,7 @@ def _hang(parent: F64, x: float, y: float, z: float, angle: float) -> F64:
 
 
 def _legs(cycle: float, stride: float) -> tuple[float, float, float, float]:
-    """Thigh and knee angles (left thigh, left knee, right thigh, right knee) at a phase of the gait."""
+    """Angles of left thigh, left knee, right thigh, right knee at a phase of the gait."""
     angles = []
     for phase in (cycle, cycle + np.pi):
         thigh = stride * (0.47 * np.sin(phase) + 0.06)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -40,7 +42,7 @@ START_X, END_X = -60.0, 195.0
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The street's cross-section. half_road: centre to kerb; pavement: kerb to the front gardens."""
+    """The street's cross-section. half_road: centre to kerb; pavement: kerb to front gardens."""
 
     half_road: float
     pavement: tuple[float, float]  # left, right
@@ -151,9 +153,13 @@ class _Site:
         elevation = np.radians(rng.uniform(34, 58))
         off_axis = np.radians(rng.uniform(15, 75)) * rng.choice([-1, 1])
         azimuth = off_axis + (np.pi if rng.random() < 0.4 else 0.0)
-        direction = np.array([
-            np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation),
-        ])  # fmt: skip
+        direction = np.array(
+            [
+                np.cos(elevation) * np.cos(azimuth),
+                np.cos(elevation) * np.sin(azimuth),
+                np.sin(elevation),
+            ]
+        )
         return Sun(direction, float(rng.uniform(2.2, 4.5)))
 
     def ground(self) -> None:
@@ -207,7 +213,7 @@ class _Site:
         tile = TILE_M.get(self.materials[material].texture or "", 2.0)
         steps = np.linspace(x0, x1, max(2, int((x1 - x0) / 60) + 2))
         corners = [[[a, y0, z], [b, y0, z], [b, y1, z], [a, y1, z]]
-                   for a, b in zip(steps[:-1], steps[1:], strict=True)]  # fmt: skip
+                   for a, b in pairwise(steps)]  # fmt: skip
         shape = quads(corners, uvs=np.array(corners)[..., :2] / tile)
         self.builder.add(material, shape, who)
 
@@ -292,7 +298,7 @@ class _Site:
         )
 
     def pavements(self) -> None:
-        """Trees, lamps, benches, bins and signs in the strip along each kerb; tables at the houses."""
+        """Trees, lamps, benches, bins and signs along each kerb; tables at the houses."""
         lay, rng = self.layout, self.stream(8)
         spacing, size = float(rng.uniform(11, 17)), float(rng.uniform(0.95, 1.3))
         planted = rng.random(2) < 0.8
@@ -433,9 +439,13 @@ class _Site:
             x = float(rng.uniform(3, 62)) if rng.random() < 0.8 else float(rng.uniform(-30, 110))
             clothes = draw_clothes(rng)
             who = Walker(
-                start=(x, y), heading=heading, speed=0.0 if stands else float(rng.uniform(0.95, 1.6)),
-                phase=float(rng.uniform(0, 2 * np.pi)), ground_z=KERB_M, **clothes,  # type: ignore[arg-type]
-            )  # fmt: skip
+                start=(x, y),
+                heading=heading,
+                speed=0.0 if stands else float(rng.uniform(0.95, 1.6)),
+                phase=float(rng.uniform(0, 2 * np.pi)),
+                ground_z=KERB_M,
+                **clothes,  # type: ignore[arg-type]
+            )
             self._person(who)
 
     def _person(self, who: Walker) -> None:
@@ -443,8 +453,10 @@ class _Site:
         first = len(self.poses)
         slots = {part: first + k for k, part in enumerate(PARTS)}
 
+        poses = lru_cache(maxsize=4)(partial(person_poses, who))
+
         def pose_of(part: str) -> Pose:
-            return lambda t_s: person_poses(who, t_s)[part]
+            return lambda t_s: poses(t_s)[part].copy()
 
         self.poses += [pose_of(part) for part in PARTS]
 

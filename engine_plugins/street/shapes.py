@@ -1,4 +1,4 @@
-"""Triangles of simple solids: quads, boxes, lofts, spheres, prisms, and the builder that merges them.
+"""Triangles of simple solids: quads, boxes, lofts, spheres, prisms; the builder that merges them.
 
 Every shape is unindexed between its flat faces, so that normals are sharp where a solid is. UVs are
 in texture repeats: metres divided by `tile`. Pure numpy; knows nothing of streets.
@@ -18,7 +18,7 @@ from engine_plugins.street.model import F32, F64, U32, Mesh
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shape:
-    """Triangles in some space. vertices, normals: (N, 3); uvs: (N, 2); faces: (M, 3), CCW outside."""
+    """Triangles in a space. vertices, normals: (N, 3); uvs: (N, 2); faces: (M, 3), CCW outside."""
 
     vertices: F64
     normals: F64
@@ -220,7 +220,7 @@ def ellipsoid(center: ArrayLike, radii: ArrayLike, points: int = 10, rows: int =
     t = np.linspace(-np.pi / 2, np.pi / 2, rows)
     rings = [
         ellipse_ring(
-            c + [0, 0, r[2] * np.sin(a)],
+            c + np.array([0, 0, r[2] * np.sin(a)]),
             r[0] * max(np.cos(a), 1e-3),
             r[1] * max(np.cos(a), 1e-3),
             points,
@@ -309,7 +309,7 @@ def blob(
 
 
 def cards(centers: F64, outward: F64, size: float, rng: np.random.Generator) -> Shape:
-    """Small leaf-like rhombs at (N, 3) centres, tilted at random about their (N, 3) outward axes."""
+    """Small leaf-like rhombs at (N, 3) centres, tilted at random about (N, 3) outward axes."""
     count = len(centers)
     normal = outward + rng.normal(size=(count, 3)) * 0.55
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)

@@ -1,6 +1,6 @@
 """Cars: a lofted body with wheel arches, a glazed cabin, wheels and lamps.
 
-A car's space: x forward, y left, z up, the origin on the ground under its middle. Lengths in metres.
+A car's space: x forward, y left, z up, the origin on the ground under its middle. Metres.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ AddPart = Callable[[str, Shape, str], None]  # material, shape, part: "body", "f
 
 @dataclass(frozen=True, slots=True)
 class CarModel:
-    """Proportions of a car. hood, deck: heights of bonnet and boot; cabin: x of its four corners."""
+    """Proportions of a car. hood, deck: bonnet's and boot's height; cabin: x of four corners."""
 
     name: str
     length: float
@@ -119,8 +119,14 @@ def _body(model: CarModel) -> Shape:
     for x in _stations(model):
         w, low, top = _profile(model, float(x))
         mid = low + 0.55 * (top - low)
-        half_ring = [(w * 0.93, low), (w * 0.985, low + 0.2 * (top - low)), (w, mid),
-                     (w * 0.975, top - 0.09), (w * 0.9, top - 0.015), (w * 0.55, top + 0.012)]  # fmt: skip
+        half_ring = [
+            (w * 0.93, low),
+            (w * 0.985, low + 0.2 * (top - low)),
+            (w, mid),
+            (w * 0.975, top - 0.09),
+            (w * 0.9, top - 0.015),
+            (w * 0.55, top + 0.012),
+        ]
         ring = [(x, y, z) for y, z in half_ring]
         rings.append(ring + [(x, -y, z) for _, y, z in ring[::-1]])
     # rings run counter-clockwise as seen from the front, +x
@@ -211,12 +217,20 @@ def _trim(model: CarModel, add: AddPart) -> None:
         for s in (1, -1)
     ]
     add("lamp_rear", joined(*tails), "body")
-    add("plastic", joined(
-        box([front - 0.1, -w * 0.55, lamp_z - 0.1], [front + 0.088, w * 0.55, lamp_z + 0.02], omit="-x"),
-        box([half - 0.2, -w * 0.96, 0.27], [half + 0.03, w * 0.96, 0.4]),
-        box([-half - 0.03, -wr * 0.96, 0.3], [-half + 0.2, wr * 0.96, 0.42]),
-        box([-half + 0.2, -w * 0.85, 0.2], [half - 0.2, w * 0.85, 0.5], omit="+z"),
-    ), "body")  # fmt: skip
+    add(
+        "plastic",
+        joined(
+            box(
+                [front - 0.1, -w * 0.55, lamp_z - 0.1],
+                [front + 0.088, w * 0.55, lamp_z + 0.02],
+                omit="-x",
+            ),
+            box([half - 0.2, -w * 0.96, 0.27], [half + 0.03, w * 0.96, 0.4]),
+            box([-half - 0.03, -wr * 0.96, 0.3], [-half + 0.2, wr * 0.96, 0.42]),
+            box([-half + 0.2, -w * 0.85, 0.2], [half - 0.2, w * 0.85, 0.5], omit="+z"),
+        ),
+        "body",
+    )
     add("plate", joined(
         box([half + 0.03, -0.26, 0.3], [half + 0.04, 0.26, 0.41], omit="-x"),
         box([rear - 0.075, -0.26, tail_z - 0.14], [rear - 0.06, 0.26, tail_z - 0.03], omit="+x"),

@@ -46,7 +46,7 @@ class Player:
         self._speed = self._turn = 0.0
 
     def step(self, held: set[str], dt_s: float) -> CameraPose:
-        """Advance by dt_s with these of "ahead", "back", "left", "right" held; where it now looks."""
+        """Go on by dt_s with these of "ahead", "back", "left", "right" held; the pose then."""
         fastest, push = (14.0, 5.0) if self._drives else (2.2, 6.0)
         wish = fastest * (("ahead" in held) - 0.4 * ("back" in held))
         self._speed += float(np.clip(wish - self._speed, -push * dt_s * 1.6, push * dt_s))

@@ -1,4 +1,4 @@
-"""The street game as a real process over real TCP: complete in lockstep, clear when it cannot run."""
+"""The street game as a real process over real TCP: complete in lockstep, clear when it fails."""
 
 from __future__ import annotations
 

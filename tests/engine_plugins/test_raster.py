@@ -113,7 +113,7 @@ def test_motion_of_what_stands_is_the_cameras(
     pose, prev = camera.world_from_camera, camera.world_from_camera_prev
     world = points @ pose[:3, :3].T + pose[:3, 3]
     before = (world - prev[:3, 3]) @ prev[:3, :3]
-    expected = project(camera.K, before) - project(camera.K, points + [0, 0, 1e-12])
+    expected = project(camera.K, before) - project(camera.K, points + np.array([0, 0, 1e-12]))
     moving = [i.id for i in street.instances if i.name.startswith(("moving", "person"))]
     still = np.isfinite(now["depth"]) & ~np.isin(now["instance"], moving)
     error = np.abs(now["motion"].astype(np.float64) - expected)[still]
