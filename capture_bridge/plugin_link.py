@@ -39,7 +39,7 @@ from capture_bridge.messages import (
     Result,
     Welcome,
 )
-from capture_bridge.sockets import DealerSocket, Part
+from capture_bridge.sockets import DealerSocket, Part, is_loopback
 
 _RETRY_S: Final = 0.25
 _CLOSE_TIMEOUT_S: Final = 5.0
@@ -79,6 +79,7 @@ class PluginLink:
         curve: CurveKeys | None = None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
+        is_loopback(endpoint)  # raises where it is no endpoint at all
         self.hello = hello if lockstep is None else replace(hello, lockstep=lockstep)
         self.endpoint = endpoint
         self.state = LinkState.OFFLINE
@@ -127,9 +128,10 @@ class PluginLink:
         return self._next_seq - 1
 
     def connect(self) -> None:
-        """Shake hands with the client, or raise LinkError: nobody there, other major, refused.
+        """Shake hands with the client and get its first credit, or raise LinkError.
 
-        After an error the link may still be used: it goes on trying in the background.
+        The error says whether nobody is there, the client speaks another major, or it refused.
+        After it the link may still be used: it goes on trying in the background.
         """
         deadline = time.monotonic() + self._connect_timeout_s
         self.last_error = ""
@@ -137,7 +139,7 @@ class PluginLink:
             self.state = LinkState.OFFLINE
         while True:
             self._pump()
-            if self.connected:
+            if self.connected and self._account.frames:
                 return
             if self.last_error and self.state is not LinkState.GREETING:
                 raise LinkError(f"{self.endpoint} refused the plugin: {self.last_error}")
@@ -230,15 +232,17 @@ class PluginLink:
         """
         if self.state is LinkState.CLOSED:
             return False
-        self._pump()
+        if self.connected:
+            self._pump()
         if timeout_s is None:
             timeout_s = self._lockstep_timeout_s if self.hello.lockstep else _CLOSE_TIMEOUT_S
         deadline = time.monotonic() + timeout_s
-        said_bye = False
+        bye = Bye(reason, self.last_seq, self.drops)
+        said_bye = self._send(bye)
         while self.connected and time.monotonic() < deadline:
-            said_bye = said_bye or self._send(Bye(reason, self.last_seq, self.drops))
             self._wait(deadline)
             self._pump()
+            said_bye = said_bye or self._send(bye)
         if self._socket is not None:
             self._socket.close(0)
             self._socket = None

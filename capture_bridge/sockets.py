@@ -22,6 +22,9 @@ from capture_bridge.keys import CurveKeys
 
 Part = bytes | memoryview
 
+#: Kept alive until closed: collecting one whose sockets are open would hang.
+_CONTEXTS: Final[set["zmq.Context[Any]"]] = set()
+
 #: Messages queued per connection; frames are bounded by credit, this bounds everything else.
 HIGH_WATER: Final = 32
 _RECONNECT_MS: Final = 100
@@ -37,15 +40,17 @@ def curve_keypair() -> tuple[str, str]:
 
 def is_loopback(endpoint: str) -> bool:
     """Whether only this host can reach the endpoint; LinkError where it is none of ours."""
-    bad = LinkError(f"bad endpoint {endpoint!r}: it must look like tcp://127.0.0.1:5570")
+    bad = LinkError(
+        f"bad endpoint {endpoint!r}: it must look like tcp://127.0.0.1:5570, port at most 65535"
+    )
     try:
         url = urllib.parse.urlsplit(endpoint)
-        host = url.hostname
+        host, port = url.hostname, url.port  # ZeroMQ would take port 99999 for 34463
     except ValueError as error:
         raise bad from error
     if url.scheme == "ipc":
         return True
-    if url.scheme != "tcp" or not host:
+    if url.scheme != "tcp" or not host or port is None:
         raise bad
     if host == "localhost":
         return True
@@ -61,7 +66,7 @@ class RouterSocket:
     def __init__(
         self, endpoint: str, *, heartbeat_s: float, max_part_bytes: int, keys: CurveKeys | None
     ) -> None:
-        self._context = zmq.Context()
+        self._context = _open_context()
         self._socket = self._context.socket(zmq.ROUTER)
         self._wake_out, self._wake_in = socket.socketpair()
         self._wake_out.setblocking(False)
@@ -91,7 +96,7 @@ class RouterSocket:
     @property
     def endpoint(self) -> str:
         """Where it is bound, with the port that was chosen for port 0."""
-        return self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        return str(self._socket.getsockopt_string(zmq.LAST_ENDPOINT))
 
     def wait(self, timeout_s: float) -> None:
         """Return when there is something to receive, `wake` was called, or the time is over."""
@@ -130,7 +135,7 @@ class RouterSocket:
 
     def close(self, linger_s: float) -> None:
         """Close; what is not sent within `linger_s` is lost."""
-        self._context.destroy(linger=_milliseconds(linger_s))
+        _close_context(self._context, linger_s)
         self._wake_in.close()
         self._wake_out.close()
 
@@ -139,7 +144,7 @@ class DealerSocket:
     """Connected by a plugin to one client. One connection: open a new one after `lost`."""
 
     def __init__(self, endpoint: str, *, heartbeat_s: float, keys: CurveKeys | None) -> None:
-        self._context = zmq.Context()
+        self._context = _open_context()
         self._socket = self._context.socket(zmq.DEALER)
         #: The connection stood and broke.
         self.lost = False
@@ -166,7 +171,7 @@ class DealerSocket:
             self._socket.connect(endpoint)
         except zmq.ZMQError as error:
             self.close(0)
-            raise LinkError(f"cannot connect to {endpoint}: {error.strerror}") from error
+            raise LinkError(f"cannot connect to {endpoint}: {_reason(error)}") from error
         except LinkError:
             self.close(0)
             raise
@@ -209,7 +214,18 @@ class DealerSocket:
     def close(self, linger_s: float) -> None:
         """Close; what is not sent within `linger_s` is lost."""
         self._socket.disable_monitor()
-        self._context.destroy(linger=_milliseconds(linger_s))
+        _close_context(self._context, linger_s)
+
+
+def _open_context() -> "zmq.Context[Any]":
+    context = zmq.Context()
+    _CONTEXTS.add(context)
+    return context
+
+
+def _close_context(context: "zmq.Context[Any]", linger_s: float) -> None:
+    context.destroy(linger=_milliseconds(linger_s))
+    _CONTEXTS.discard(context)
 
 
 def _configure(sock: "zmq.Socket[Any]", heartbeat_s: float) -> None:
@@ -236,8 +252,11 @@ def _bind_failure(endpoint: str, error: zmq.ZMQError) -> str:
             f"cannot listen on {endpoint}: the port is taken, most likely by another recorder; "
             "stop that one or choose another port"
         )
-    reason = os.strerror(error.errno) if error.errno else str(error)
-    return f"cannot listen on {endpoint}: {reason}"
+    return f"cannot listen on {endpoint}: {_reason(error)}"
+
+
+def _reason(error: zmq.ZMQError) -> str:
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def _require_curve() -> None:
