@@ -281,7 +281,7 @@ class Capture:
             return task.cont
         arrays = self._gbuffer.read(self._now, self._prev)
         arrays["semantic"][np.isinf(arrays["depth"])] = SEMANTIC_CLASSES.index("sky")
-        arrays["depth"] = arrays["depth"] * np.float32(self._unit)
+        arrays["depth"] = np.multiply(arrays["depth"], self._unit, dtype=np.float32)
         color = self._color.read("color")
         color[..., 3] = 255
         presented = read_texture(self._device, self._presented, self._size)

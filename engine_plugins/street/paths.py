@@ -10,7 +10,7 @@ import numpy as np
 from engine_plugins.street.model import F64, CameraPose
 
 if TYPE_CHECKING:
-    from engine_plugins.street.scene import Layout
+    from engine_plugins.street.site import Layout
 
 CameraPath = Callable[[float], CameraPose]
 

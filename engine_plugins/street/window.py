@@ -25,7 +25,8 @@ from engine_plugins.street.game import GameOptions, make_hello
 from engine_plugins.street.model import CameraPose
 from engine_plugins.street.paths import look
 from engine_plugins.street.raster import StreetRenderer
-from engine_plugins.street.scene import END_X, START_X, Street, build_street
+from engine_plugins.street.scene import Street, build_street
+from engine_plugins.street.site import END_X, START_X
 
 _KEYS = {
     "arrow_up": "ahead", "w": "ahead", "arrow_down": "back", "s": "back", "arrow_left": "left",
