@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from engine_plugins.street.model import F32, F64, CameraPose, Material, Mesh, Sun, Texture
 
+_ROUND = 128
+_LEAST = 1e-4
+
 
 class StreetScene(Protocol):
     """What the truth needs of a street; `engine_plugins.street.scene.Street` is one."""
@@ -90,8 +93,8 @@ def merge_parts(meshes: Sequence[Mesh]) -> list[Part]:
     return parts
 
 
-def load_scene(mi: Any, street: StreetScene, parts: Sequence[Part]) -> Any:
-    """Return the Mitsuba scene at time 0; the shape of parts[i] has the id `part_id(i)`.
+def load_scene(mi: Any, street: StreetScene, parts: Sequence[Part], t_s: float) -> Any:
+    """Return the Mitsuba scene at a time; the shape of parts[i] has the id `part_id(i)`.
 
     mi: the module `mitsuba`, variant set.
     """
@@ -100,7 +103,9 @@ def load_scene(mi: Any, street: StreetScene, parts: Sequence[Part]) -> Any:
         for name in sorted({part.material for part in parts})
     }
     shapes = {
-        part_id(index): _shape(mi, part_id(index), part, bsdfs[part.material], street)
+        part_id(index): _shape(
+            mi, part_id(index), part, bsdfs[part.material], posed(street, part, t_s)
+        )
         for index, part in enumerate(parts)
     }
     sky = {
@@ -122,8 +127,23 @@ def posed(street: StreetScene, part: Part, t_s: float) -> tuple[F32, F32]:
     return vertices.astype(np.float32), normals.astype(np.float32)
 
 
-def _shape(mi: Any, name: str, part: Part, bsdf: Any, street: StreetScene) -> Any:
-    vertices, normals = posed(street, part, 0.0)
+def fillers(mi: Any, parts: Sequence[Part], materials: Mapping[str, Material]) -> list[Any]:
+    """Return unused shapes and surfaces that bring a scene's numbers of both to round ones.
+
+    Dr.Jit bakes these numbers into its kernels: with the same numbers for every street, and these
+    objects kept alive as long as the scene, all streets share the compiled kernels.
+    """
+    used = {part.material for part in parts}
+    num_surfaces = sum(2 if materials[name].two_sided else 1 for name in used)
+    surfaces = [mi.load_dict({"type": "principled"}) for _ in range(1 + -num_surfaces % _ROUND)]
+    properties = mi.Properties()
+    properties["bsdf"] = surfaces[0]  # else each shape would make one of its own
+    shapes = [mi.Mesh("filler", 3, 1, props=properties) for _ in range(-len(parts) % _ROUND)]
+    return [*surfaces, *shapes]
+
+
+def _shape(mi: Any, name: str, part: Part, bsdf: Any, pose: tuple[F32, F32]) -> Any:
+    vertices, normals = pose
     properties = mi.Properties()
     properties["bsdf"] = bsdf
     shape = mi.Mesh(
@@ -159,7 +179,9 @@ def _bsdf(mi: Any, material: Material, textures: Mapping[str, Texture]) -> dict[
         "specular": float(material.specular),
     }
     if material.metallic > 0 or material.clearcoat > 0:
-        bsdf |= {"metallic": float(material.metallic), "clearcoat": float(material.clearcoat)}
+        # Never 0, which Mitsuba would take for a simpler surface with a kernel of its own.
+        bsdf["metallic"] = max(float(material.metallic), _LEAST)
+        bsdf["clearcoat"] = max(float(material.clearcoat), _LEAST)
         bsdf["clearcoat_gloss"] = 0.95
     return {"type": "twosided", "bsdf": bsdf} if material.two_sided else bsdf
 

@@ -1,0 +1,237 @@
+"""Renders the fast tier's training data: tiles of the street game beside their path-traced truth.
+
+    python -m training.street_pairs --seeds 0:800,800:820 --out data/street
+
+One `.npz` per sample, `{seed:04d}_{path}_{k}.npz`: FRAMES consecutive frames of the game at 24 per
+second (arrays `color`, `depth`, `normal`, `motion`, `albedo`, `roughness`, `semantic`, `instance`,
+shapes and dtypes of BUFFERS with a leading axis of frames, color without alpha), `K` (3, 3) of the
+tile, `world_from_camera` (FRAMES, 4, 4), `truth` (H, W, 3) u8 sRGB of the last frame, and the
+scalars `seed`, `t_s`, `virtual_width`. A tile is cut out of a virtual frame of random width, so
+that a model meets many scales. A sample depends on (seed, path, k) alone. Existing files are kept,
+so an interrupted run goes on; files appear whole or not at all.
+"""
+
+import itertools
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+
+from capture_bridge.errors import OutputError, RealMasterError
+from engine_plugins.panda3d.gbuffer import View as RasterView
+from engine_plugins.street.model import F64, CameraPose, intrinsics
+from engine_plugins.street.raster import StreetRenderer
+from engine_plugins.street.scene import Street, build_street
+from engine_plugins.street.truth import TruthRenderer, View
+
+TEST_SEEDS = range(900, 1000)
+FRAMES = 4
+FRAME_RATE_HZ = 24.0
+LAST_S = 8.0  # moments are drawn from the first seconds of a path, where its traffic is
+VIRTUAL_WIDTHS = (256, 384, 640, 640, 960)
+_BUFFERS = ("color", "depth", "normal", "motion", "albedo", "roughness", "semantic", "instance")
+
+_log = logging.getLogger(__name__)
+
+PathName = Literal["drive", "walk"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Which samples to render, where, and how well.
+
+    seeds: ranges first:end, comma between them. size: of a tile, WIDTHxHEIGHT pixels. spp: paths
+    per pixel of the truth. num: samples per seed and path. shard: i/n renders every n-th street
+    from the i-th on.
+    """
+
+    seeds: str = "0:800"
+    out: Path = Path("data/street")
+    size: str = "256x144"
+    spp: int = 16
+    num: int = 2
+    shard: str = "0/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Which sample: the street's seed, the camera's path, and a running number."""
+
+    seed: int
+    path: PathName
+    k: int
+
+    @property
+    def file_name(self) -> str:
+        """The sample's name on disk."""
+        return f"{self.seed:04d}_{self.path}_{self.k}.npz"
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A random choice of moment and cut. crop: (x, y, width, height) of the virtual frame."""
+
+    t_s: float
+    virtual_size: tuple[int, int]
+    crop: tuple[int, int, int, int]
+
+
+def plan(seeds: list[int], num: int, shard: tuple[int, int] = (0, 1)) -> list[Sample]:
+    """Return a shard's samples in an order whose every beginning is diverse; the same everywhere.
+
+    Samples of one street and path follow each other, so that it is built once.
+
+    Raises RealMasterError for test seeds, which no training may see.
+    """
+    forbidden = sorted(set(seeds) & set(TEST_SEEDS))
+    if forbidden:
+        raise RealMasterError(
+            f"--seeds holds {forbidden[0]}: seeds {TEST_SEEDS[0]}-{TEST_SEEDS[-1]} are for tests "
+            "alone; train on 0-799, validate on 800-899"
+        )
+    index, count = shard
+    order = [seeds[i] for i in np.random.default_rng(0).permutation(len(seeds))][index::count]
+    paths: tuple[PathName, PathName] = ("drive", "walk")
+    return [
+        Sample(seed, paths[(seed + turn) % 2], k)
+        for turn in range(2)
+        for seed in order
+        for k in range(num)
+    ]
+
+
+def choose_tile(sample: Sample, size: tuple[int, int]) -> Tile:
+    """Return the moment and the cut of a sample; size: of the tile, (width, height) pixels."""
+    rng = np.random.default_rng([sample.seed, int(sample.path == "walk"), sample.k])
+    width = int(rng.choice(VIRTUAL_WIDTHS)) * size[0] // VIRTUAL_WIDTHS[0]
+    height = width * size[1] // size[0]
+    x = int(rng.integers(0, width - size[0] + 1))
+    y = int(rng.integers(0, height - size[1] + 1))
+    t_s = float(rng.uniform(FRAMES / FRAME_RATE_HZ, LAST_S))
+    return Tile(t_s, (width, height), (x, y, *size))
+
+
+class TileRenderer(StreetRenderer):
+    """The game's renderer, aimed at one tile after another: a street is loaded once for many."""
+
+    tile: Tile
+
+    def view(self, t_s: float) -> RasterView:
+        """Return the camera of the present tile."""
+        pose = self.street.camera(t_s)
+        return RasterView(tile_intrinsics(pose, self.tile), pose.world_from_camera)
+
+
+def tile_intrinsics(pose: CameraPose, tile: Tile) -> F64:
+    """Return the (3, 3) pinhole matrix of a tile, in the tile's pixels."""
+    K = intrinsics(pose.fov_x_deg, *tile.virtual_size)
+    K[0, 2] -= tile.crop[0]
+    K[1, 2] -= tile.crop[1]
+    return K
+
+
+def render_samples(
+    street: Street, tiles: list[Tile], *, spp: int
+) -> Iterator[dict[str, NDArray[np.generic]]]:
+    """Yield the arrays of each tile of one street, as the head of this file lists them."""
+    width, height = tiles[0].crop[2:]
+    truth = TruthRenderer(street, width, height, spp=spp, t_s=tiles[0].t_s)
+    with closing(TileRenderer(street, width, height)) as raster:
+        for tile in tiles:
+            raster.tile = tile
+            times = [tile.t_s - (FRAMES - 1 - i) / FRAME_RATE_HZ for i in range(FRAMES)]
+            frames = [raster.render(t_s, prev_t=t_s - 1 / FRAME_RATE_HZ) for t_s in times]
+            arrays = {name: np.stack([frame[name] for frame in frames]) for name in _BUFFERS}
+            arrays["color"] = arrays["color"][..., :3]
+            poses = [street.camera(t_s) for t_s in times]
+            view = View(tile_intrinsics(poses[-1], tile), poses[-1].world_from_camera)
+            arrays["K"] = view.K
+            arrays["world_from_camera"] = np.stack([pose.world_from_camera for pose in poses])
+            arrays["truth"] = truth.color(tile.t_s, view=view)
+            arrays["seed"] = np.array(street.seed)
+            arrays["t_s"] = np.array(tile.t_s)
+            arrays["virtual_width"] = np.array(tile.virtual_size[0])
+            yield arrays
+
+
+def write_sample(path: Path, arrays: dict[str, NDArray[np.generic]]) -> None:
+    """Write one sample so that it is there whole or not at all. Raises OutputError."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with unfinished.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise OutputError(
+            f"cannot write {path}: {error.strerror}; free space or choose --out"
+        ) from error
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Return the seeds of "0:800,805"; raises RealMasterError where it is not such a list."""
+    seeds: list[int] = []
+    for item in text.split(","):
+        match = re.fullmatch(r"(\d{1,6})(?::(\d{1,6}))?", item.strip())
+        if match is None:
+            raise RealMasterError(f"--seeds {text!r}: {item!r} is no seed and no range first:end")
+        first = int(match[1])
+        seeds += range(first, int(match[2]) if match[2] else first + 1)
+    return seeds
+
+
+def parse_pair(name: str, text: str, separator: str) -> tuple[int, int]:
+    """Return the two numbers of "256x144" or "0/2"; raises RealMasterError otherwise."""
+    match = re.fullmatch(rf"(\d{{1,5}}){separator}(\d{{1,5}})", text)
+    if match is None:
+        raise RealMasterError(f"--{name} {text!r}: write it as NUMBER{separator}NUMBER")
+    return int(match[1]), int(match[2])
+
+
+def run(options: Options) -> int:
+    """Render every sample that is missing; return how many were rendered."""
+    size = parse_pair("size", options.size, "x")
+    index, count = parse_pair("shard", options.shard, "/")
+    if not index < count:
+        raise RealMasterError(f"--shard {options.shard}: the first number must be below the second")
+    samples = plan(parse_seeds(options.seeds), options.num, (index, count))
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {options.out}: {error.strerror}") from error
+    missing = [sample for sample in samples if not (options.out / sample.file_name).exists()]
+    _log.info("%d samples, %d to render", len(samples), len(missing))
+    start, done = time.monotonic(), 0
+    for (seed, path), group in itertools.groupby(missing, key=lambda s: (s.seed, s.path)):
+        todo = list(group)
+        tiles = [choose_tile(sample, size) for sample in todo]
+        rendered = render_samples(build_street(seed, path), tiles, spp=options.spp)
+        for sample, arrays in zip(todo, rendered, strict=True):
+            write_sample(options.out / sample.file_name, arrays)
+            done += 1
+        each_s = (time.monotonic() - start) / done
+        _log.info("%d/%d %s, %.2f s a sample", done, len(missing), todo[-1].file_name, each_s)
+    return done
+
+
+def main() -> None:
+    """Run the command line."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    try:
+        run(tyro.cli(Options, description=__doc__))
+    except RealMasterError as error:
+        sys.exit(f"street_pairs: {error}")
+
+
+if __name__ == "__main__":
+    main()
