@@ -28,6 +28,7 @@ Bytes = bytes | bytearray | memoryview
 _MESSAGE_HEAD = struct.Struct("<BQHIQQ")  # opcode, length, channel, sequence, log, publish time
 MESSAGE_HEAD_BYTES = _MESSAGE_HEAD.size
 _SMALL_BYTES = 1 << 16  # parts below this are joined before they are written
+_COMBINE_FROM_BYTES = 1 << 15  # below, reading the bytes is quicker than the arithmetic
 _UINT64_MAX = 2**64 - 1
 
 
@@ -106,7 +107,7 @@ class Chunk:
         return offset
 
     def _append(self, data: Bytes, crc: int | None) -> None:
-        if crc is None:
+        if crc is None or len(data) < _COMBINE_FROM_BYTES:
             self._crc = zlib.crc32(data, self._crc)
         else:
             self._crc = crc32_combine(self._crc, crc, len(data))

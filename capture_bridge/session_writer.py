@@ -49,6 +49,7 @@ from capture_bridge.session_format import (
 
 _MAX_BUFFER_TOPICS = 64
 _NUM_WORKERS = 4
+_THREADS_FROM_BYTES = 1 << 18
 
 
 class SessionWriter:
@@ -134,36 +135,31 @@ class SessionWriter:
         if len(frame.payloads) != len(header.buffers):
             raise ProtocolError(f"frame {header.seq} lacks payloads: {len(frame.payloads)}")
         self._register(header)
-        stored = list(self._workers.map(self._encode, header.buffers, frame.payloads))
-        sequence, publish_ns = self._num_frames, header.t_render_ns
-        descriptors, offsets = [], {}
-        jobs = []
-        for descriptor, payload in stored:
-            chunk = self._chunk_of(descriptor.name)
-            head = _image_head(descriptor, t_recv_ns, len(payload))
-            jobs.append(
-                self._workers.submit(
-                    chunk.add,
-                    self._buffer_channels[descriptor.name],
-                    sequence,
-                    t_recv_ns,
-                    publish_ns,
-                    head,
-                    payload,
-                    descriptor.checksum,
-                )
+        # Threads pay for themselves where bytes are compressed, and only above some hundred kB.
+        is_work = self._codec != "raw" and sum(map(len, frame.payloads)) >= _THREADS_FROM_BYTES
+        run = self._workers.map if is_work else map
+        stored = list(run(self._encode, header.buffers, frame.payloads))
+        chunks = [self._chunk_of(descriptor.name) for descriptor, _ in stored]
+
+        def add(chunk: Chunk, item: tuple[BufferDescriptor, Bytes]) -> int:
+            descriptor, payload = item
+            return chunk.add(
+                self._buffer_channels[descriptor.name],
+                self._num_frames,
+                t_recv_ns,
+                header.t_render_ns,
+                _image_head(descriptor, t_recv_ns, len(payload)),
+                payload,
+                descriptor.checksum,
             )
-            descriptors.append(descriptor)
-        for descriptor, job in zip(descriptors, jobs, strict=True):
-            offsets[descriptor.name] = job.result()
-        header = dataclasses.replace(header, buffers=tuple(descriptors))
+
+        offsets = list(run(add, chunks, stored))
+        descriptors = tuple(descriptor for descriptor, _ in stored)
+        at = {d.name: offset for d, offset in zip(descriptors, offsets, strict=True)}
+        stored_header = dataclasses.replace(header, buffers=descriptors)
         self._write_camera(header, t_recv_ns)
-        self._add_small(
-            self._frame_channel,
-            t_recv_ns,
-            publish_ns,
-            pack_frame_record(FrameRecord(header, epoch, offsets)),
-        )
+        record = pack_frame_record(FrameRecord(stored_header, epoch, at))
+        self._add_small(self._frame_channel, t_recv_ns, header.t_render_ns, record)
         self._num_frames += 1
         if self._group_bytes() >= GROUP_BYTES:
             self.flush()
