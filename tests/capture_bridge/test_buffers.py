@@ -9,7 +9,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def test_the_table_for_other_languages_is_not_stale() -> None:
-    """Else write `capture_bridge.buffers.to_json()` to the file."""
+    """Else: python -m tests.conformance.make_vectors."""
     text = (REPOSITORY / "engine_plugins" / "buffers.json").read_text("utf-8")
     assert text == to_json()
     assert set(json.loads(text)["buffers"]) == set(BUFFERS)

@@ -60,6 +60,7 @@ from tests.capture_bridge.link_fixtures import (
     zmtp_socket,
 )
 
+REPOSITORY = Path(__file__).parents[2]
 SLACK_S = 1.5  # for the scheduler of a busy machine
 
 PLUGIN = """
@@ -115,6 +116,13 @@ def next_frame(client: ClientLink) -> FrameReceived:
 
 def num_dropped(header: FrameHeader) -> int:
     return sum(header.drops.values())
+
+
+def test_one_file_alone_knows_zeromq() -> None:
+    files = (REPOSITORY / "capture_bridge").rglob("*.py")
+    assert [path.name for path in files if "import zmq" in path.read_text("utf-8")] == [
+        "sockets.py"
+    ]
 
 
 # --- frames and credit ----------------------------------------------------------------------------

@@ -21,6 +21,7 @@ import msgpack
 import numpy as np
 
 from capture_bridge import wire
+from capture_bridge.buffers import to_json
 from capture_bridge.codecs import pack_buffer
 from capture_bridge.messages import (
     Bye,
@@ -43,6 +44,7 @@ from capture_bridge.messages import (
 )
 
 FOLDER = Path(__file__).parent
+BUFFER_TABLE = FOLDER.parents[1] / "engine_plugins" / "buffers.json"
 Parts = Sequence[bytes | memoryview]
 
 
@@ -235,7 +237,8 @@ def files() -> dict[str, bytes]:
 
 
 def main() -> None:
-    """Write all files."""
+    """Write all files, and the table of buffers for other languages."""
+    BUFFER_TABLE.write_text(to_json(), encoding="utf-8")
     for name, content in files().items():
         (FOLDER / name).write_bytes(content)
 
