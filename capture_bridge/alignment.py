@@ -17,6 +17,8 @@ Index = NDArray[np.intp]
 MIN_PIXELS = 300
 #: Edges that a late buffer must be judged by.
 MIN_EDGES = 40
+#: Pairs of rows that are compared for a shear.
+ROW_PAIRS = 48
 #: An edge must move by this many pixels for "one frame late" to be visible despite antialiasing.
 MIN_EDGE_MOTION_PX = 1.5
 
@@ -96,18 +98,25 @@ def _edges_along(
     return rows, cols, whole[:, 1], whole[:, 0], np.full(len(r), vertical, np.intp)
 
 
-def edge_offsets(signal: F32, edges: MovingEdges, *, relative: bool) -> EdgeOffsets | None:
-    """Strength of `signal`'s (H, W) steps, or of their ratios, at the edges and one motion away."""
-    height, width = signal.shape
+def edge_offsets(
+    image: NDArray[np.generic], edges: MovingEdges, *, is_depth: bool
+) -> EdgeOffsets | None:
+    """Strength of `image`'s (H, W) steps at the edges and one motion away; None if too few.
+
+    Depth is compared by ratio (of disparities, so that the sky is an edge), all else by difference.
+    """
+    height, width = image.shape
     steps = []
     for sign in (0, 1, -1):
         y, x = edges.rows + sign * edges.down, edges.cols + sign * edges.across
         inside = (y >= 0) & (x >= 0) & (y < height - 1) & (x < width - 1)
         y, x = np.where(inside, y, 0), np.where(inside, x, 0)
-        here, there = signal[y, x], signal[y + edges.vertical, x + 1 - edges.vertical]
-        step = np.abs(there - here)
-        if relative:
-            step = step / np.maximum(np.maximum(np.abs(here), np.abs(there)), 1e-6)
+        here, there = image[y, x], image[y + edges.vertical, x + 1 - edges.vertical]
+        if is_depth:
+            a, b = disparity_of(here), disparity_of(there)
+            step = np.abs(a - b) / np.maximum(np.maximum(a, b), 1e-6)
+        else:
+            step = np.abs(here.astype(np.float32) - there.astype(np.float32))
         steps.append(np.where(inside, step, np.nan))
     table = np.stack(steps)
     table = table[:, np.isfinite(table).all(0)]
@@ -126,6 +135,8 @@ class StaticEdges:
 
     #: Luma step across the direction of motion that a pixel must sit on: text, not grain.
     CONTRAST = 24
+    #: Share of its contrast by which a pixel may change: panels let the world shine through.
+    TRANSLUCENCE = 0.15
     #: Frames in which a pixel must have had the chance to change.
     MIN_FRAMES = 4
 
@@ -141,16 +152,17 @@ class StaticEdges:
         rows, cols = rows[:, None], cols[None, :]
         right, left = np.minimum(cols + 1, width - 1), np.maximum(cols - 1, 0)
         down, up = np.minimum(rows + 1, height - 1), np.maximum(rows - 1, 0)
-        still = np.ones(flow.shape[:2], bool)
-        image: dict[str, NDArray[np.int16]] = {}
         places = {"r": (rows, right), "l": (rows, left), "d": (down, cols), "u": (up, cols)}
-        for name, place in places.items():
-            image[name] = now[place].astype(np.int16)
-            still &= np.abs(image[name] - before[place]) <= 2
+        image = {name: now[place].astype(np.int16) for name, place in places.items()}
         length = np.hypot(flow[..., 0], flow[..., 1])
         slope_x, slope_y = image["r"] - image["l"], image["d"] - image["u"]
         across = np.abs(slope_x * flow[..., 0] + slope_y * flow[..., 1])
         chance = (length >= MIN_EDGE_MOTION_PX) & (across >= self.CONTRAST * length)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            allowed = np.maximum(2, self.TRANSLUCENCE * across / length)
+        still = chance.copy()
+        for name, place in places.items():
+            still &= np.abs(image[name] - before[place]) <= allowed
         if self._chances is None or self._stuck is None or self._chances.shape != still.shape:
             self._chances = np.zeros(still.shape, np.uint16)
             self._stuck = np.zeros(still.shape, np.uint16)
@@ -158,7 +170,7 @@ class StaticEdges:
             self._chances //= 2
             self._stuck //= 2
         self._chances += chance
-        self._stuck += chance & still
+        self._stuck += still
 
     @property
     def share(self) -> float | None:
@@ -171,22 +183,27 @@ class StaticEdges:
         return float((judged & (self._stuck >= 0.9 * self._chances)).mean())
 
 
-def row_shift_px(image: F32) -> int:
+def row_shift_px(image: NDArray[np.generic], *, is_depth: bool = False) -> int:
     """By how many columns each row is displaced against the row above (0 in any upright image).
 
-    image: (H, W). Circular phase correlation of horizontal gradients, summed over pairs of rows; a
-    shift counts only when it explains the rows half as well again as no shift does.
+    image: (H, W), or (H, W, n) of which the first component counts. Phase correlation of horizontal
+    steps, summed over pairs of rows; a shift counts only when it explains the rows half as well
+    again as no shift does.
     """
-    height, width = image.shape
+    height, width = image.shape[:2]
     if height < 8 or width < 16:
         return 0
-    pick = np.unique(np.linspace(0, height - 2, min(height - 1, 96)).astype(np.intp))
-    upper, lower = np.diff(image[pick], axis=1), np.diff(image[pick + 1], axis=1)
-    cross = np.conj(np.fft.rfft(upper, axis=1)) * np.fft.rfft(lower, axis=1)
-    score = np.fft.irfft(cross.sum(0), n=width - 1)
+    pick = np.unique(np.linspace(0, height - 2, min(height - 1, ROW_PAIRS)).astype(np.intp))
+    plane = image if image.ndim == 2 else image[..., 0]
+    rows = np.stack([plane[pick], plane[pick + 1]])
+    rows = disparity_of(rows) if is_depth else rows.astype(np.float32)
+    upper, lower = np.diff(np.nan_to_num(rows, posinf=0, neginf=0), axis=2)
+    size = 1 << (width - 1).bit_length()
+    spectra = np.fft.rfft(upper, n=size, axis=1), np.fft.rfft(lower, n=size, axis=1)
+    score = np.fft.irfft((np.conj(spectra[0]) * spectra[1]).sum(0), n=size)
     energy = float(np.sqrt((upper**2).sum() * (lower**2).sum()))
     peak = int(np.argmax(score))
-    shift = peak if peak <= (width - 1) // 2 else peak - (width - 1)
+    shift = peak if peak <= size // 2 else peak - size
     clear = score[peak] > 1.5 * max(float(score[0]), 0.0) and score[peak] > 0.3 * energy
     return shift if energy > 0 and clear else 0
 

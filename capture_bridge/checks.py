@@ -53,8 +53,16 @@ _GEOMETRY_OF_DEPTH = (
     "motion_disagrees",
     "camera_disagrees",
 )
-_FOLLOW_FROM_MOTION = ("motion_disagrees", "camera_disagrees", "color_late", "ids_late")
+_FOLLOW_FROM_MOTION = (
+    "motion_disagrees",
+    "camera_disagrees",
+    "color_late",
+    "ids_late",
+    "hud_in_color",
+)
 _OF_COLOR = ("color_late", "color_bgra", "hud_in_color", "ids_late", "depth_late")
+
+_OF_GEOMETRY = (*_GEOMETRY_OF_DEPTH, "color_late", "color_bgra")
 
 _SCALES = {"depth_in_centimetres": (0.01, "centimetres"), "depth_in_millimetres": (0.001, "mm")}
 
@@ -69,7 +77,9 @@ CHECKS: tuple[Check[Scene], ...] = (
             1.5,  # one column may be a scene's slanted edges; paddings are 4 bytes and more
             "each row lies {figure:.0f} columns beside the one above",
             "read rows at the texture's row pitch (RowPitch), not at width times pixel size",
-            hides=_OF_COLOR if buffer == "color" else (*_GEOMETRY_OF_DEPTH, "color_late"),
+            hides=_OF_COLOR
+            if buffer == "color"
+            else (*_GEOMETRY_OF_DEPTH, "color_late", "color_bgra"),
         )
         for buffer in ("color", "depth", "normal", "motion", "instance")
     ),
@@ -149,6 +159,7 @@ CHECKS: tuple[Check[Scene], ...] = (
         2.0,
         "normals fit {figure:.1f} times better if depth is the distance along the ray",
         "send planar z: divide by the length of the pixel's ray (z = 1)",
+        hides=("motion_disagrees", "camera_disagrees"),
     ),
     # --- normals ---
     *(
@@ -243,7 +254,7 @@ CHECKS: tuple[Check[Scene], ...] = (
         faults.RESIDUAL_PX,
         "motion misses the poses' flow by {figure:.1f} px, and color agrees with the poses",
         "check what the engine's velocity target holds, its size, and its jitter",
-        hides=("camera_disagrees",),
+        hides=("camera_disagrees", "hud_in_color"),
     ),
     Check(
         "camera_disagrees",
@@ -312,10 +323,10 @@ CHECKS: tuple[Check[Scene], ...] = (
         "color_bgra",
         "color",
         ("color", "depth"),
-        faults.bgra_by_sky,
-        0.5,
-        "the sky is redder than all else (log ratio {figure:.2f}): red and blue look swapped",
-        "send R, G, B, A: swizzle DXGI B8G8R8A8; ignore this at sunset",
+        faults.bgra_by_green,
+        0.15,
+        "greens are bluer than red (log ratio {figure:.2f}): red and blue look swapped",
+        "send R, G, B, A: swizzle DXGI B8G8R8A8 before sending; ignore this under colored light",
     ),
     Check(
         "hud_in_color",

@@ -19,7 +19,6 @@ from capture_bridge.alignment import (
     EdgeOffsets,
     Mask,
     MovingEdges,
-    disparity_of,
     edge_offsets,
     finite_vectors,
     moving_edges,
@@ -28,6 +27,8 @@ from capture_bridge.messages import Camera, FrameFlags, FrameHeader
 
 #: Columns of the sampling grid: enough for medians that are good to a few per cent.
 GRID_WIDTH = 320
+#: Motion further than this from the epipolar line belongs to other poses.
+MAX_OFF_EPIPOLAR_PX = 0.5
 #: A frame with one of these flags is not connected to the frame before it.
 UNCONNECTED = (
     FrameFlags.CUT
@@ -40,7 +41,6 @@ UNCONNECTED = (
 
 #: Ways in which engines commonly get motion wrong: name -> p_cur + f(motion, size) is p_prev.
 MOTION_HYPOTHESES: Mapping[str, tuple[float, float, bool]] = {
-    "as_is": (1.0, 1.0, False),
     "sign_flipped": (-1.0, -1.0, False),
     "y_flipped": (1.0, -1.0, False),
     "uv_units": (1.0, 1.0, True),
@@ -134,12 +134,13 @@ class Reduced:
             bend_x = disparity[1:-1, 2:] + disparity[1:-1, :-2] - 2 * middle
             bend_y = disparity[2:, 1:-1] + disparity[:-2, 1:-1] - 2 * middle
             smooth = np.abs(bend_x) + np.abs(bend_y) < 0.02 * middle
-            points = self.rays * depth[..., None]
-            along_x = points[1:-1, 2:] - points[1:-1, :-2]
-            along_y = points[2:, 1:-1] - points[:-2, 1:-1]
-            normal = np.cross(along_y, along_x).astype(np.float32)
-            normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
-        return normal, smooth & np.isfinite(normal).all(-1)
+            x, y = self.rays[..., 0] * depth, self.rays[..., 1] * depth
+            ax, ay, az = (p[1:-1, 2:] - p[1:-1, :-2] for p in (x, y, depth))  # along the row
+            bx, by, bz = (p[2:, 1:-1] - p[:-2, 1:-1] for p in (x, y, depth))  # along the column
+            normal = np.stack([by * az - bz * ay, bz * ax - bx * az, bx * ay - by * ax], -1)
+            length = np.sqrt(np.einsum("...i,...i", normal, normal))
+            normal /= length[..., None]
+        return normal, smooth & np.isfinite(length)
 
 
 def _as_f32(array: NDArray[np.generic] | None) -> F32 | None:
@@ -150,7 +151,7 @@ class FramePair:
     """A frame with the frame before it, or without where they do not connect.
 
     `arrays` are this frame's full-size buffers, used during the call that made the pair only.
-    `moving_classes` are the semantic ids that move by themselves.
+    `moving_classes` are the semantic ids that move by themselves, `green_classes` those of plants.
     """
 
     def __init__(
@@ -159,10 +160,12 @@ class FramePair:
         before: Reduced | None,
         arrays: Mapping[str, NDArray[np.generic]],
         moving_classes: frozenset[int] = frozenset(),
+        green_classes: frozenset[int] = frozenset(),
     ) -> None:
         self.now = now
         self.arrays = arrays
         self.moving_classes = moving_classes
+        self.green_classes = green_classes
         connected = (
             before is not None
             and before.header.seq + 1 == now.header.seq
@@ -252,37 +255,39 @@ class FramePair:
         return self.now.motion * np.array([x * size[0], y * size[1]], np.float32)
 
     @cached_property
-    def motion_residuals_px(self) -> dict[str, float] | None:
-        """Median distance of motion from pose_flow on static pixels, per hypothesis."""
-        if self.before is None or self.static is None or self.pose_flow is None:
+    def motion_residual_px(self) -> float | None:
+        """Median distance of motion from pose_flow on static pixels; None where unknown."""
+        return None if self.now.motion is None else self._residual_px(self.now.motion)
+
+    @cached_property
+    def repaired_residuals_px(self) -> dict[str, float]:
+        """The same for each of MOTION_HYPOTHESES."""
+        readings = {name: self.motion_as(name) for name in MOTION_HYPOTHESES}
+        found = {n: self._residual_px(m) for n, m in readings.items() if m is not None}
+        return {name: residual for name, residual in found.items() if residual is not None}
+
+    def _residual_px(self, motion: F32, flow: F32 | None = None) -> float | None:
+        flow = self.pose_flow if flow is None else flow
+        if self.before is None or self.static is None or flow is None:
             return None
-        usable = self.static & np.isfinite(self.pose_flow).all(-1)
-        if usable.sum() < MIN_PIXELS:
-            return None
-        residuals = {}
-        for name in MOTION_HYPOTHESES:
-            motion = self.motion_as(name)
-            assert motion is not None
-            gap = motion[usable] - self.pose_flow[usable]
-            residuals[name] = float(np.median(np.hypot(gap[:, 0], gap[:, 1])))
-        return residuals
+        gap = (motion - flow)[self.static]
+        length = np.hypot(gap[:, 0], gap[:, 1])
+        length = length[np.isfinite(length)]
+        return float(np.median(length)) if length.size >= MIN_PIXELS else None
 
     def residual_for_depth_px(self, depth: F32) -> float | None:
         """Median distance of motion from the flow that another reading of depth implies."""
         flow = self.flow_from_pose(depth)
-        if self.before is None or flow is None or self.static is None or self.now.motion is None:
+        if self.now.motion is None or flow is None:
             return None
-        usable = self.static & np.isfinite(flow).all(-1)
-        if usable.sum() < MIN_PIXELS:
-            return None
-        gap = self.now.motion[usable] - flow[usable]
-        return float(np.median(np.hypot(gap[:, 0], gap[:, 1])))
+        return self._residual_px(self.now.motion, flow)
 
     @cached_property
     def disparity_correlation(self) -> float | None:
         """Rank correlation of 1/depth with the disparity that motion and poses triangulate.
 
-        None without translation, or where motion itself is implausible (negative disparities).
+        None without translation, or where motion and poses contradict each other whatever the depth
+        (off the epipolar lines, or behind the camera).
         """
         terms, motion = self._reprojection, self.now.motion
         if self.before is None or terms is None or motion is None or self.static is None:
@@ -298,34 +303,43 @@ class FramePair:
         usable = self.static & (np.hypot(value_u, value_v) > 0.3) & (steepness > 0)
         if usable.sum() < MIN_PIXELS:
             return None
+        off_line = np.abs(slope_u * value_v - slope_v * value_u)[usable] / np.sqrt(
+            steepness[usable]
+        )
         seen = ((slope_u * value_u + slope_v * value_v)[usable] / steepness[usable])[::7]
-        if (seen > 0).mean() < 0.8:
+        if np.median(off_line) > MAX_OFF_EPIPOLAR_PX or (seen > 0).mean() < 0.8:
             return None
         return rank_correlation(seen, (1 / self.now.depth[usable])[::7])
 
     # --- normals -------------------------------------------------------------------------------
 
     @cached_property
-    def normal_angles_deg(self) -> dict[str, float] | None:
-        """Median angle between the depth map's normals and the normal buffer, per hypothesis."""
+    def normal_angle_deg(self) -> float | None:
+        """Median angle between the depth map's normals and the normal buffer."""
+        return None if self._normals is None else _median_angle_deg(*self._normals)
+
+    @cached_property
+    def repaired_angles_deg(self) -> dict[str, float]:
+        """The same with the normal buffer read as engines commonly get it wrong."""
         camera = self.now.header.camera
-        both = None if self.now.depth is None else self._both_normals(self.now.depth)
-        if both is None or camera is None:
-            return None
-        surface, given = both
-        rotation = camera.world_from_camera[:3, :3].astype(np.float32)
+        if self._normals is None or camera is None:
+            return {}
+        surface, given = self._normals
         readings = {
-            "as_is": given,
             "flipped": -given,
-            "world_space": given @ rotation,
+            "world_space": given @ camera.world_from_camera[:3, :3].astype(np.float32),
             "opengl_axes": given * np.array([1, -1, -1], np.float32),
             "packed_01": 2 * given - 1,
         }
         return {name: _median_angle_deg(surface, reading) for name, reading in readings.items()}
 
     @cached_property
+    def _normals(self) -> tuple[F32, F32] | None:
+        return None if self.now.depth is None else self._both_normals(self.now.depth)
+
+    @cached_property
     def normal_angle_if_radial_deg(self) -> float | None:
-        """normal_angles_deg["as_is"], had depth been the distance along the ray."""
+        """normal_angle_deg, had depth been the distance along the ray."""
         if self.now.depth is None or self.now.rays is None:
             return None
         both = self._both_normals(self.now.depth / np.linalg.norm(self.now.rays, axis=-1))
@@ -389,14 +403,14 @@ class FramePair:
         """Where color's edges lie against those of ids, or of depth where there are no ids."""
         if self.now.luma is None or self.edges is None:
             return None
-        return edge_offsets(self.now.luma.astype(np.float32), self.edges, relative=False)
+        return edge_offsets(self.now.luma, self.edges, is_depth=False)
 
     @cached_property
     def depth_offsets(self) -> EdgeOffsets | None:
         """Where depth's edges lie against those of ids; None without ids."""
         if self.edges is None or "instance" not in self.arrays:
             return None
-        return edge_offsets(disparity_of(self.arrays["depth"]), self.edges, relative=True)
+        return edge_offsets(self.arrays["depth"], self.edges, is_depth=True)
 
     @cached_property
     def flow(self) -> F32 | None:
@@ -416,6 +430,6 @@ def rank_correlation(a: F32, b: F32) -> float:
 
 def _median_angle_deg(a: F32, b: F32) -> float:
     """a unit (n, 3), b (n, 3) of any length."""
-    length = np.maximum(np.linalg.norm(b, axis=-1), 1e-6)
-    cosine = np.median((a * b).sum(-1) / length)
+    length = np.maximum(np.sqrt(np.einsum("ni,ni->n", b, b)), 1e-6)
+    cosine = np.median(np.einsum("ni,ni->n", a, b) / length)
     return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))

@@ -22,6 +22,10 @@ RESIDUAL_SHARE = 0.05
 MIN_MOTION_PX = 0.6
 #: Normal maps and smooth shading tilt true normals by 10 to 15 degrees in the median.
 NORMAL_DEG = 25.0
+#: A distance along the ray bends flat walls by 5 to 20 degrees at usual fields of view.
+RADIAL_DEG = 2.0
+#: Motion below this is none at all: a quarter of the finest step that shows in color.
+STILL_PX = 0.02
 #: A wall seen head-on is flat too, but never to a thousandth over nearly the whole image.
 FLAT_SPREAD = 1e-3
 
@@ -103,21 +107,24 @@ def depth_reversed(scene: Scene) -> float | None:
 def depth_scaled(scene: Scene, *, factor: float) -> float | None:
     """Residual in px that vanishes when depth is multiplied by `factor`; 0 when it does not."""
     pair = scene.pair
-    if pair.now.depth is None or not _moves(pair) or pair.motion_residuals_px is None:
+    if pair.now.depth is None or not _moves(pair) or pair.motion_residual_px is None:
         return None
     if _explained_motion(pair) is not None:
         return 0.0
     other = pair.residual_for_depth_px(pair.now.depth * np.float32(factor))
     explained = other is not None and other <= _residual_limit(pair)
-    return pair.motion_residuals_px["as_is"] if explained else 0.0
+    return pair.motion_residual_px if explained else 0.0
 
 
 def depth_radial(scene: Scene) -> float | None:
     """How many times better the normals fit if depth is taken as the distance along the ray."""
-    angles, radial = scene.pair.normal_angles_deg, scene.pair.normal_angle_if_radial_deg
-    if angles is None or radial is None:
+    angle = scene.pair.normal_angle_deg
+    if angle is None:
         return None
-    return angles["as_is"] / max(radial, 0.5) if angles["as_is"] < NORMAL_DEG else 0.0
+    if not RADIAL_DEG < angle < NORMAL_DEG:
+        return 0.0
+    radial = scene.pair.normal_angle_if_radial_deg
+    return None if radial is None else angle / max(radial, 0.5)
 
 
 # --- normals -----------------------------------------------------------------------------------
@@ -125,20 +132,25 @@ def depth_radial(scene: Scene) -> float | None:
 
 def normal_read_as(scene: Scene, *, hypothesis: str) -> float | None:
     """Angle to the depth map's normals in degrees, if `hypothesis` is what repairs it; else 0."""
-    angles = scene.pair.normal_angles_deg
-    if angles is None:
-        return None
-    best = min(angles, key=lambda name: angles[name])
-    repaired = best == hypothesis and angles[best] <= 0.5 * angles["as_is"]
-    return angles["as_is"] if repaired else 0.0
+    angle = scene.pair.normal_angle_deg
+    if angle is None or angle <= NORMAL_DEG:
+        return angle
+    return angle if _normal_repair(scene.pair, angle) == hypothesis else 0.0
 
 
 def normal_disagrees(scene: Scene) -> float | None:
     """Angle to the depth map's normals in degrees, if no known mistake repairs it; else 0."""
-    angles = scene.pair.normal_angles_deg
-    if angles is None:
-        return None
-    return angles["as_is"] if min(angles.values()) > 0.5 * angles["as_is"] else 0.0
+    angle = scene.pair.normal_angle_deg
+    if angle is None or angle <= NORMAL_DEG:
+        return angle
+    return angle if _normal_repair(scene.pair, angle) is None else 0.0
+
+
+def _normal_repair(pair: FramePair, angle: float) -> str | None:
+    """The reading of the normals that at least halves the angle; None if there is none."""
+    angles = pair.repaired_angles_deg
+    best = min(angles, key=lambda name: angles[name], default=None)
+    return best if best is not None and angles[best] <= 0.5 * angle else None
 
 
 # --- motion and camera -------------------------------------------------------------------------
@@ -157,7 +169,7 @@ def motion_zero(scene: Scene) -> float | None:
     pair = scene.pair
     if pair.before is None or pair.now.motion is None or pair.motion_valid is None:
         return None
-    if not pair.motion_valid.any() or np.abs(pair.now.motion[pair.motion_valid]).max() > 0.02:
+    if not np.nanmax(np.abs(pair.now.motion), initial=-1.0) <= STILL_PX:
         return 0.0
     if pair.pose_flow is not None:
         length = np.linalg.norm(pair.pose_flow, axis=-1)
@@ -175,22 +187,21 @@ def motion_read_as(scene: Scene, *, hypothesis: str) -> float | None:
     pair = scene.pair
     if not _moves(pair):
         return None
-    if pair.motion_residuals_px is None:
+    if pair.motion_residual_px is None:
         return _sign_by_color(pair) if hypothesis == "sign_flipped" else None
-    explained = _explained_motion(pair) == hypothesis
-    return pair.motion_residuals_px["as_is"] if explained else 0.0
+    return pair.motion_residual_px if _explained_motion(pair) == hypothesis else 0.0
 
 
 def camera_disagrees(scene: Scene) -> float | None:
     """Residual between motion and poses in px, if color sides with motion; else 0."""
     residual = _unexplained_residual(scene.pair)
-    return residual if residual is None or _color_sides_with_motion(scene.pair) else 0.0
+    return residual if not residual or _color_sides_with_motion(scene.pair) else 0.0
 
 
 def motion_disagrees(scene: Scene) -> float | None:
     """Residual between motion and poses in px, if color sides with the poses; else 0."""
     residual = _unexplained_residual(scene.pair)
-    return 0.0 if residual is not None and _color_sides_with_motion(scene.pair) else residual
+    return 0.0 if residual and _color_sides_with_motion(scene.pair) else residual
 
 
 def _moves(pair: FramePair) -> bool:
@@ -204,37 +215,33 @@ def _residual_limit(pair: FramePair) -> float:
 
 
 def _explained_motion(pair: FramePair) -> str | None:
-    """The hypothesis under which motion agrees with the poses; None if there is none."""
-    residuals = pair.motion_residuals_px
-    assert residuals is not None
-    limit = _residual_limit(pair)
-    if residuals["as_is"] <= limit:
+    """What motion must be read as to agree with the poses ("as_is", …); None if nothing helps."""
+    limit, residual = _residual_limit(pair), pair.motion_residual_px
+    if residual is None or residual <= limit:
         return "as_is"
-    best = min(residuals, key=lambda name: residuals[name])
-    if residuals[best] > min(limit, 0.5 * residuals["as_is"]):
+    residuals = pair.repaired_residuals_px
+    best = min(residuals, key=lambda name: residuals[name], default="")
+    if not best or residuals[best] > min(limit, 0.5 * residual) or pair.now.motion is None:
         return None
-    by_best, by_motion = (_warp_error_as(pair, name) for name in (best, "as_is"))
+    repaired = pair.motion_as(best)
+    by_best = None if repaired is None else pair.warp_error(repaired)
+    by_motion = pair.warp_error(pair.now.motion)
     contradicted = by_best is not None and by_motion is not None and by_motion < by_best
     return None if contradicted else best  # color follows motion as it is: the poses are wrong
 
 
-def _warp_error_as(pair: FramePair, hypothesis: str) -> float | None:
-    motion = pair.motion_as(hypothesis)
-    return None if motion is None else pair.warp_error(motion)
-
-
 def _unexplained_residual(pair: FramePair) -> float | None:
     """Residual in px beyond what a known mistake of motion explains; 0 if one does."""
-    if not _moves(pair) or pair.motion_residuals_px is None or motion_is_zero(pair):
+    if not _moves(pair) or pair.motion_residual_px is None or motion_is_zero(pair):
         return None
     if _explained_motion(pair) is not None:
         return 0.0
-    return max(0.0, pair.motion_residuals_px["as_is"] - _residual_limit(pair) + RESIDUAL_PX)
+    return pair.motion_residual_px
 
 
 def motion_is_zero(pair: FramePair) -> bool:
     """Whether the motion buffer says that nothing at all moves."""
-    return pair.motion_px is not None and pair.motion_px < 0.02
+    return pair.motion_px is not None and pair.motion_px <= STILL_PX
 
 
 def _color_sides_with_motion(pair: FramePair) -> bool:
@@ -291,6 +298,7 @@ def bgra_by_albedo(scene: Scene) -> float | None:
     color, albedo = scene.pair.now.color, scene.pair.now.albedo
     if color is None or albedo is None:
         return None
+    color, albedo = color[::2, ::2], albedo[::2, ::2]
     usable = (albedo[..., :3].min(-1) >= 8) & (color[..., :3].min(-1) >= 10)
     usable &= color[..., :3].max(-1) <= 250
     if usable.sum() < MIN_PIXELS:
@@ -301,22 +309,30 @@ def bgra_by_albedo(scene: Scene) -> float | None:
     return -float(np.corrcoef(seen, given)[0, 1])
 
 
-def bgra_by_sky(scene: Scene) -> float | None:
-    """How much redder the sky is than the rest (log of red over blue), without an albedo to ask.
+def bgra_by_green(scene: Scene) -> float | None:
+    """How much bluer than red the greens are (log ratio), where the sky is no contradiction.
 
-    A prior, not a proof: daylight makes the sky the bluest part of a view. Views without sky, and
-    greys, abstain; a red sunset over a blue sea would be named wrongly.
+    A prior for engines without albedo, not a proof: leaves and grass are yellow-green, and a clear
+    sky is bluer than red. Greens are the class foliage, or else what is greener than red and blue.
+    Views with neither abstain; turquoise paint under a red sunset would be named wrongly.
     """
-    now = scene.pair.now
-    if now.color is None or now.depth is None or now.albedo is not None:
+    pair = scene.pair
+    if pair.now.color is None or pair.now.albedo is not None:
         return None
-    sky = np.isposinf(now.depth)
-    bright = now.color[..., :3].min(-1) >= 4
-    sky, rest = sky & bright, ~sky & bright
-    if min(sky.sum(), rest.sum()) < max(MIN_PIXELS // 3, 0.005 * sky.size):
+    color = pair.now.color[..., :3].astype(np.float32)
+    bright = color.min(-1) >= 4
+    if pair.now.semantic is not None and pair.green_classes:
+        green = np.isin(pair.now.semantic, list(pair.green_classes))
+    else:
+        green = color[..., 1] > 1.1 * np.maximum(color[..., 0], color[..., 2])
+    green &= bright
+    if green.sum() < max(MIN_PIXELS // 3, 0.005 * green.size):
         return None
-    levels = [np.median(_red_over_blue(now.color[part], 2.2)) for part in (sky, rest)]
-    return float(levels[0] - levels[1])
+    bluer = -float(np.median(_red_over_blue(color[green], 2.2)))
+    sky = bright & np.isposinf(pair.now.depth if pair.now.depth is not None else 0.0)
+    if sky.sum() >= MIN_PIXELS // 3 and np.median(_red_over_blue(color[sky], 2.2)) < 0:
+        return 0.0
+    return bluer
 
 
 def _red_over_blue(rgb: NDArray[np.generic], gamma: float) -> F32:
@@ -340,15 +356,9 @@ def padded_pitch(scene: Scene, *, buffer: str) -> float | None:
     array = scene.pair.arrays.get(buffer)
     if array is None:
         return None
-    if buffer == "depth":
-        image = disparity_of(array)
-    elif buffer == "color" and scene.pair.now.luma is not None:
-        image = scene.pair.now.luma.astype(np.float32)
-    else:
-        plane = array if array.ndim == 2 else array[..., 0]
-        image = np.nan_to_num(plane.astype(np.float32), posinf=0, neginf=0)
-    shift = abs(row_shift_px(image))
-    return float(shift)
+    if buffer == "color" and scene.pair.now.luma is not None:
+        array = scene.pair.now.luma
+    return float(abs(row_shift_px(array, is_depth=buffer == "depth")))
 
 
 def duplicated(scene: Scene, *, buffer: str) -> float | None:

@@ -167,7 +167,7 @@ def nan_normals(frames: Frames) -> list[AnalyticFrame]:
     spoiled = []
     for frame in frames:
         normal = frame.arrays["normal"].copy()
-        normal[:10, :20] = np.nan
+        normal[: normal.shape[0] // 10, : normal.shape[1] // 10] = np.nan
         spoiled.append(_with(frame, normal=normal))
     return spoiled
 
