@@ -7,8 +7,9 @@ drops, which its headers count. This file knows links and sessions; writing is w
 
 import threading
 import time
+import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -25,7 +26,7 @@ from capture_bridge.link import (
     PluginRefused,
 )
 from capture_bridge.losses import LossAccount
-from capture_bridge.messages import Hello
+from capture_bridge.messages import Frame, Hello
 from capture_bridge.session import Drop, SessionCodec, SessionWriter
 from capture_bridge.write_queue import Probe, WriteQueue
 
@@ -208,9 +209,9 @@ class _Recording:
         )
 
     def _on_frame(self, event: FrameReceived) -> None:
-        queue, header = self._queue(), event.frame.header
+        queue, frame = self._queue(), event.frame
         try:
-            wire.verify_checksums(event.frame)
+            wire.verify_checksums(frame)
         except ProtocolError as error:
             self._note_fault(str(error))
             self.account.refused("damaged")
@@ -218,9 +219,9 @@ class _Recording:
             return
         if self._is_over(event):
             return
-        self._put_drops(self.account.frame(header, event.epoch, event.t_recv_ns))
+        self._put_drops(self.account.frame(frame.header, event.epoch, event.t_recv_ns))
         if not self.num_frames:
-            self.first_ns, self.first_sim_ns = event.t_recv_ns, header.t_sim_ns
+            self.first_ns, self.first_sim_ns = event.t_recv_ns, frame.header.t_sim_ns
         self.last_ns = event.t_recv_ns
         self.num_frames += 1
         if event.epoch not in self.epochs:
@@ -335,6 +336,15 @@ class _Recording:
                 num_dropped=dropped,
             )
         )
+
+
+def _with_checksums(frame: Frame) -> Frame:
+    """The frame with a CRC for every payload; those that are there are taken as checked."""
+    buffers = tuple(
+        replace(buffer, checksum=zlib.crc32(payload)) if buffer.checksum is None else buffer
+        for buffer, payload in zip(frame.header.buffers, frame.payloads, strict=True)
+    )
+    return Frame(replace(frame.header, buffers=buffers), frame.payloads)
 
 
 _HANDLERS: Final[Mapping[type[Any], Callable[[_Recording, Any], None]]] = {
