@@ -133,3 +133,12 @@ def test_training_without_pairs_says_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "0001_drive_0.npz").write_bytes(b"nothing")
     with pytest.raises(RealMasterError, match="0001_drive_0"):
         fit_baselines(tmp_path)
+
+
+def test_the_bundled_file_is_small_and_lightens_no_grey_into_colour() -> None:
+    bundled = baselines.load_baselines()
+    assert bundled.num_pairs > 100
+    assert baselines.BUNDLED_PATH.stat().st_size < 2_000_000
+    grey = np.full((8, 8, 3), 128, np.uint8)
+    for recolour in bundled.by_name.values():
+        assert np.ptp(recolour(grey)[0, 0].astype(int)) < 40
