@@ -135,7 +135,7 @@ def test_training_without_pairs_says_what_is_missing(tmp_path: Path) -> None:
         fit_baselines(tmp_path)
 
 
-def test_the_bundled_file_is_small_and_lightens_no_grey_into_colour() -> None:
+def test_the_bundled_file_is_small_and_keeps_grey_nearly_grey() -> None:
     bundled = baselines.load_baselines()
     assert bundled.num_pairs > 100
     assert baselines.BUNDLED_PATH.stat().st_size < 2_000_000
