@@ -7,9 +7,9 @@ import math
 from pathlib import Path
 
 import numpy as np
-from capture_bridge.media import VideoReader, VideoWriter
 from numpy.typing import NDArray
 
+from capture_bridge.media import VideoReader, VideoWriter
 from capture_bridge.session import SessionReader
 from realmaster.drawing import ACCENT, write_label
 from realmaster.picture_track import PictureTrack, match_tolerance_ns

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
-from capture_bridge.media import VideoReader
 
 from capture_bridge.errors import OutputError
+from capture_bridge.media import VideoReader
 from capture_bridge.session import SessionInfo, SessionReader
 from realmaster.baselines import Baselines, load_baselines
 from realmaster.contact_sheet import draw_contact_sheet
