@@ -143,7 +143,7 @@ class Container:
         uncompressed one if `whole_chunk`. Else this message alone is read, and its CRC is the
         caller's to check.
         """
-        head = self._chunk_head(place)
+        head = self.chunk_head(place)
         if not 0 <= offset <= head.num_bytes - MESSAGE_HEAD_BYTES:
             raise self.damaged(f"a message lies outside its chunk at byte {place.start}")
         keep = whole_chunk or head.compression
@@ -167,7 +167,7 @@ class Container:
             if data is not None:
                 self._cache.move_to_end(place.start)
                 return data
-        head = self._chunk_head(place)
+        head = self.chunk_head(place)
         data = self._unpack(head, self._read(head.offset, head.stored_bytes))
         if len(data) != head.num_bytes:
             raise self.damaged(f"the chunk at byte {place.start} has a false size")
@@ -179,7 +179,8 @@ class Container:
                 self._cache.popitem(last=False)
         return data
 
-    def _chunk_head(self, place: ChunkPlace) -> ChunkHead:
+    def chunk_head(self, place: ChunkPlace) -> ChunkHead:
+        """A chunk's own account of itself, each length held against the file."""
         where = f"the chunk at byte {place.start}"
         fixed = self._read(place.start, _CHUNK_HEAD.size)
         opcode, length, _, _, num_bytes, crc, name_bytes = _CHUNK_HEAD.unpack(fixed)
