@@ -250,7 +250,11 @@ def join_videos(
 
 
 def _open_output(path: Path, options: dict[str, str], tags: dict[str, str]) -> OutputContainer:
-    options = {**options, "video_track_timescale": str(TICKS_PER_S)}
+    options = {
+        **options,
+        "video_track_timescale": str(TICKS_PER_S),
+        "movie_timescale": str(TICKS_PER_S),
+    }
     container = av.open(str(path), "w", format="mp4", container_options=options)
     if tags:
         container.metadata["comment"] = json.dumps(tags)

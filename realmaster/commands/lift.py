@@ -7,7 +7,7 @@ from pathlib import Path
 from capture_bridge.errors import OutputError, RealMasterError, SetupError
 from capture_bridge.media import VideoWriter
 from capture_bridge.session import SessionReader
-from realmaster.commands.options import OutputPath, SessionPath
+from realmaster.commands.options import OutputPath, SessionPath, VideoPath
 from realmaster.commands.progress import progress_bar
 from realmaster.enhancer import enhance_session
 from realmaster.tiers import load_model
@@ -107,7 +107,7 @@ class Evaluate:
 
     session: SessionPath
     """The session that was enhanced."""
-    video: Path
+    video: VideoPath
     """The enhanced video."""
     output: OutputPath
     """The folder for metrics.json, metrics.md, contact_sheet.png and index.html."""
@@ -118,4 +118,17 @@ class Evaluate:
 
     def run(self) -> int:
         """Measure, write the report and print its table."""
+        from realmaster.report import evaluate
+
+        with progress_bar(f"evaluate {self.video.name}") as progress:
+            evaluate(
+                self.session,
+                self.video,
+                self.truth,
+                self.output,
+                overwrite=self.overwrite,
+                progress=progress,
+            )
+        print((self.output / "metrics.md").read_text(encoding="utf-8"))
+        print(f"the page: {self.output / 'index.html'}")
         return 0

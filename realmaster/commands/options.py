@@ -9,6 +9,7 @@ import tyro
 from capture_bridge.errors import RealMasterError
 
 SessionPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SESSION.mcap")]
+VideoPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="VIDEO.mp4")]
 OutputPath = Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="PATH")]
 
 MAX_SIDE_PX = 16384
