@@ -27,6 +27,8 @@ from capture_bridge.messages import Camera, FrameFlags, FrameHeader
 
 #: Columns of the sampling grid: enough for medians that are good to a few per cent.
 GRID_WIDTH = 320
+#: Motion below this is none at all: a quarter of the finest step that shows in color.
+STILL_PX = 0.02
 #: Motion further than this from the epipolar line belongs to other poses.
 MAX_OFF_EPIPOLAR_PX = 0.5
 #: A frame with one of these flags is not connected to the frame before it.
@@ -286,10 +288,12 @@ class FramePair:
     def disparity_correlation(self) -> float | None:
         """Rank correlation of 1/depth with the disparity that motion and poses triangulate.
 
-        None without translation, or where motion and poses contradict each other whatever the depth
-        (off the epipolar lines, or behind the camera).
+        None without translation or motion, or where motion and poses contradict each other whatever
+        the depth (off the epipolar lines, or behind the camera).
         """
         terms, motion = self._reprojection, self.now.motion
+        if (self.motion_px or 0.0) <= STILL_PX:
+            return None
         if self.before is None or terms is None or motion is None or self.static is None:
             return None
         toward, shift = terms

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture_bridge.alignment import F32, MIN_PIXELS, StaticEdges, disparity_of, row_shift_px
-from capture_bridge.evidence import UNCONNECTED, FramePair
+from capture_bridge.evidence import STILL_PX, UNCONNECTED, FramePair
 from capture_bridge.messages import FrameFlags, FrameHeader, Hello
 
 #: Motion and reprojection agree to about 0.1 px on true buffers (f16 rounding, jitter); 0.5 px is
@@ -24,8 +24,6 @@ MIN_MOTION_PX = 0.6
 NORMAL_DEG = 25.0
 #: A distance along the ray bends flat walls by 5 to 20 degrees at usual fields of view.
 RADIAL_DEG = 2.0
-#: Motion below this is none at all: a quarter of the finest step that shows in color.
-STILL_PX = 0.02
 #: A wall seen head-on is flat too, but never to a thousandth over nearly the whole image.
 FLAT_SPREAD = 1e-3
 

@@ -44,6 +44,12 @@ class Finding:
     text: str
     cure: str
 
+    def __str__(self) -> str:
+        where = (
+            f" (first at seq {self.first_seq}, {self.count} times)" if self.first_seq >= 0 else ""
+        )
+        return f"{self.fault}: {self.text}{where}; {self.cure}"
+
 
 @dataclass(slots=True)
 class _Tally:
