@@ -104,7 +104,7 @@ def read_exr(path: str | Path) -> tuple[FrameArrays, dict[str, str]]:
     """
     try:
         with OpenEXR.File(str(path), separate_channels=True) as file:
-            header = file.header()
+            header = dict(file.header())  # the file empties its own when it closes
             names = str(header.get(_BUFFERS_ATTRIBUTE, "")).split(",")
             planes = {name: channel.pixels for name, channel in file.channels().items()}
         arrays = {name: _read_buffer(name, planes) for name in names}

@@ -78,12 +78,13 @@ class VideoWriter:
         odd = width % 2 or height % 2
         self._format = "yuv444p" if odd or chroma == "444" else "yuv420p"
         self._reformatter = VideoReformatter()
-        if self.path.exists() and not overwrite:
+        try:
+            self.path.open("wb" if overwrite else "xb").close()
+            self._container = _open_output(self.path, _FRAGMENTED, self._tags)
+        except FileExistsError as error:
             raise OutputError(
                 f"{self.path} exists already; choose another name or pass --overwrite"
-            )
-        try:
-            self._container = _open_output(self.path, _FRAGMENTED, self._tags)
+            ) from error
         except (FFmpegError, OSError) as error:
             raise self._failed(error) from error
         self._stream = self._add_stream(crf, preset)
