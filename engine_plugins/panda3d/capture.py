@@ -35,7 +35,7 @@ from capture_bridge.errors import SetupError
 from capture_bridge.link import DEFAULT_ENDPOINT, PluginLink
 from capture_bridge.messages import Camera, FrameFlags, Hello, StreamInfo
 from engine_plugins.panda3d.device import Device, Target, read_texture
-from engine_plugins.panda3d.gbuffer import F64, PANDA_FROM_CV, GBuffer, Surface, View
+from engine_plugins.panda3d.gbuffer import F64, PANDA_FROM_CV, GBuffer, Surface, View, retire
 
 PLUGIN_VERSION = "1"
 BUFFER_NAMES = (
@@ -225,8 +225,8 @@ class Capture:
 
     def _close_passes(self) -> None:
         self._gbuffer.close()
-        self._color_camera.removeNode()
         self._color.close()
+        retire(self._color_camera)
 
     def _instance(self, label: str) -> int:
         return self._instances.setdefault(label, len(self._instances) + 1)

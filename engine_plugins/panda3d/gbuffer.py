@@ -226,8 +226,15 @@ class GBuffer:
 
     def close(self) -> None:
         """Free the pass's buffers and its camera."""
-        self.camera.removeNode()
         self._target.close()
+        retire(self.camera)
+
+
+def retire(camera: NodePath) -> None:
+    """Remove a camera that hangs in the scene it draws: the two would keep each other alive."""
+    camera.node().setScene(NodePath())
+    camera.node().clearTagStates()
+    camera.removeNode()
 
 
 def _lens_vector(K: F64) -> LVecBase4:

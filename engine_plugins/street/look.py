@@ -25,7 +25,7 @@ from panda3d.core import (
 )
 
 from engine_plugins.panda3d.device import Device, Target
-from engine_plugins.panda3d.gbuffer import PANDA_FROM_CV, View, matrix
+from engine_plugins.panda3d.gbuffer import PANDA_FROM_CV, View, matrix, retire
 from engine_plugins.street.glsl import (
     DEPTH_FRAGMENT,
     DEPTH_VERTEX,
@@ -102,9 +102,10 @@ class Look:
         """Free the buffers."""
         self._static.close()
         self._moving.close()
-        self._smooth.removeNode()
         self._drawn.close()
         self._target.close()
+        retire(self.camera)
+        self._smooth.removeNode()
 
 
 def _smoothing(target: Target, drawn: Target) -> NodePath:
@@ -222,3 +223,4 @@ class _ShadowMap:
     def close(self) -> None:
         """Free the map."""
         self._target.close()
+        retire(self._camera)

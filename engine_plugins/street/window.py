@@ -11,6 +11,7 @@ import numpy as np
 from panda3d.core import (
     CardMaker,
     ClockObject,
+    GraphicsWindow,
     SamplerState,
     Texture,
     WindowProperties,
@@ -83,15 +84,16 @@ class _Window:
             self._base.accept(f"{key}-up", self._held.discard, [what])
         self._base.accept("f9", self._toggle_recording)
         self._base.accept("escape", self._quit)
+        self._base.taskMgr.remove("igLoop")  # the renderer draws, the window with the street
         self._running = True
-        self._base.win.setCloseRequestEvent("escape")
+        self._base.accept("window-event", self._on_window)
 
     def run(self) -> None:
         """Play until the player quits; always says bye."""
         clock = ClockObject.getGlobalClock()
         try:
             while self._running:
-                self._base.taskMgr.step()  # input and clock; also draws what was prepared
+                self._base.taskMgr.step()  # the keys
                 self._frame(min(0.1, clock.getDt()))
         finally:
             if self._link is not None:
@@ -125,9 +127,15 @@ class _Window:
         self._title(" [recording]")
 
     def _title(self, suffix: str) -> None:
+        if not isinstance(self._base.win, GraphicsWindow):
+            return
         props = WindowProperties()
         props.setTitle(f"RealMaster street {self._options.seed}{suffix}")
         self._base.win.requestProperties(props)
+
+    def _on_window(self, window: Any) -> None:
+        if window is self._base.win and window.isClosed():
+            self._quit()
 
     def _quit(self) -> None:
         self._running = False
