@@ -27,9 +27,9 @@ from capture_bridge.messages import Camera, Frame, FrameHeader, Hello, StreamInf
 
 NAMES = ("color", "depth", "normal", "motion")
 WIDTH, HEIGHT = 1920, 1080
-NUM_FRAMES = 30
-NUM_ROUNDS = 15
-IN_FLIGHT = 4
+NUM_FRAMES = 15
+NUM_ROUNDS = 30
+IN_FLIGHT = 8
 _GIVE_UP_S = 60.0
 
 
@@ -120,7 +120,7 @@ def _send_link(endpoint: str, arrays: FrameArrays) -> None:
 def _receive_bare(start: Callable[[str], None]) -> float:
     context = zmq.Context()
     socket = context.socket(zmq.ROUTER)
-    socket.setsockopt(zmq.RCVHWM, IN_FLIGHT)
+    socket.setsockopt(zmq.RCVHWM, IN_FLIGHT // 2)
     port = socket.bind_to_random_port("tcp://127.0.0.1")
     start(f"tcp://127.0.0.1:{port}")
     times: list[float] = []
@@ -140,7 +140,7 @@ def _send_bare(endpoint: str, arrays: FrameArrays) -> None:
     parts = wire.encode(Frame(header, tuple(payload for _, payload in packed)))
     context = zmq.Context()
     socket = context.socket(zmq.DEALER)
-    socket.setsockopt(zmq.SNDHWM, IN_FLIGHT)
+    socket.setsockopt(zmq.SNDHWM, IN_FLIGHT // 2)
     socket.connect(endpoint)
     for _ in range(NUM_FRAMES):
         socket.send_multipart(parts, copy=False)
