@@ -17,6 +17,7 @@ from capture_bridge.media import VideoWriter
 from capture_bridge.messages import Frame
 from capture_bridge.recorder import RecordingOptions
 from capture_bridge.session import SessionReader, SessionWriter
+from engine_plugins.street.scene import PathName
 from engine_plugins.street.session_truth import render_session_truth
 from realmaster.enhancer import enhance_session
 from realmaster.report import evaluate
@@ -66,7 +67,7 @@ def record(folder: Path, seed: int) -> None:
     session, bare = folder / "materials.mcap", folder / "geometry.mcap"
     if not session.exists():
         part = folder / "part.mcap"
-        path = "drive" if seed % 2 else "walk"
+        path: PathName = "drive" if seed % 2 else "walk"
         record_street(
             StreetSession(seed, fps=FPS, seconds=FRAMES / FPS, path=path),
             part,

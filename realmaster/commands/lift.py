@@ -12,6 +12,9 @@ from realmaster.commands.progress import progress_bar
 from realmaster.enhancer import enhance_session
 from realmaster.tiers import load_model
 
+#: H.264 quality of a truth: it is measured against, so its own loss must not show.
+TRUTH_CRF = 8
+
 
 @dataclass(frozen=True)
 class Enhance:
@@ -89,6 +92,7 @@ class Truth:
                     width,
                     height,
                     overwrite=self.overwrite,
+                    crf=TRUTH_CRF,
                     origin_ns=times_ns[0],
                     tags={"session_uuid": session.info.session_uuid, "spp": str(self.spp)},
                 ) as writer,
