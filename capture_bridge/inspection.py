@@ -53,7 +53,7 @@ class Inspection:
     """A session at a glance.
 
     seconds, fps: measured on `clock` (see timeline.py). longest_ms: the longest time between two
-    frames. lost: frames by "stage/cause". findings: of the health probe while it was recorded.
+    frames. drops: lost frames by "stage/cause". findings: of the health probe while recording.
     """
 
     info: SessionInfo
@@ -66,7 +66,7 @@ class Inspection:
     longest_ms: float
     streams: tuple[StreamReport, ...]
     gaps: tuple[Gap, ...]
-    lost: Mapping[str, int]
+    drops: Mapping[str, int]
     flags: Mapping[str, int]
     marks: tuple[SessionMark, ...]
     findings: tuple[Mapping[str, Any], ...]
@@ -95,7 +95,7 @@ def inspect(path: str | Path) -> Inspection:
             longest_ms=longest_ms,
             streams=streams,
             gaps=tuple(find_gaps(reader)),
-            lost=dict(sorted(lost.items())),
+            drops=dict(sorted(lost.items())),
             flags=flags,
             marks=tuple(reader.marks()),
             findings=tuple(reader.findings()),
@@ -228,8 +228,9 @@ def _stream_line(stream: StreamReport, frames: int) -> str:
     per_frame_kb = stream.stored_bytes / max(stream.frames, 1) / 1e3
     share = stream.stored_bytes / max(stream.raw_bytes, 1)
     missing = f"  in {stream.frames} of {frames} frames" if stream.frames != frames else ""
+    kind = f"{stream.dtype}x{stream.components}"
     return (
-        f"{stream.name:10} {size:10} {stream.dtype}x{stream.components}  {stream.codec:12} "
+        f"{stream.name:10} {size:10} {kind:6} {stream.codec:12} "
         f"{megabytes(stream.stored_bytes):>10}  {per_frame_kb:8.1f} kB/frame  "
         f"{share:4.0%}{missing}"
     )
@@ -237,11 +238,13 @@ def _stream_line(stream: StreamReport, frames: int) -> str:
 
 def _loss_lines(seen: Inspection) -> Iterable[str]:
     missing = sum(gap.count for gap in seen.gaps)
-    if not seen.lost and not seen.gaps:
+    if not seen.drops and not seen.gaps:
         yield "  lost      no frame"
         return
-    causes = ", ".join(f"{cause} {count}" for cause, count in seen.lost.items()) or "no cause noted"
-    yield f"  lost      {sum(seen.lost.values())} frames: {causes}"
+    causes = (
+        ", ".join(f"{cause} {count}" for cause, count in seen.drops.items()) or "no cause noted"
+    )
+    yield f"  lost      {sum(seen.drops.values())} frames: {causes}"
     yield f"  gaps      {len(seen.gaps)}, together {missing} frames"
     for gap in seen.gaps[:_LISTED]:
         yield f"    {gap.count} frames from seq {gap.first_seq} on"

@@ -5,8 +5,9 @@ stream's declaration, every gap against the recorded drops, every clock and came
 the health probe sees the frames. This file knows sessions and the probe; it changes nothing.
 """
 
+import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,16 @@ MAX_PROBED_FRAMES = 2000
 MADE_UP_STEP_NS = 1_000
 #: Steps that must agree before they count as made up.
 MIN_STEPS = 16
+
+#: Losses that no plugin chose. What it drops itself, by cause, is how real time is meant to work.
+_OUR_LOSSES: Mapping[str, tuple[str, str]] = {
+    DropStage.LINK: (
+        "between two frames that arrived, and nobody counted them",
+        "the plugin must count every frame that it drops, by cause, in its headers",
+    ),
+    DropStage.DECODE: ("they arrived malformed", "mend the plugin: PROTOCOL.md, or buffers.json"),
+    DropStage.DISK: ("the disk refused them", "record to a disk with more space"),
+}
 
 Progress = Callable[[int, int], None]
 
@@ -77,7 +88,7 @@ def verify(
     sound = _check_chunks(path, findings)
     reader = SessionReader(path, unfinished_ok=True, use_index=sound)
     with reader:
-        if not reader.info.finished:
+        if sound and not reader.info.finished:
             findings.add(
                 "", "unfinished", -1, reader.info.note, f"`realmaster recover {path} -o FIXED.mcap`"
             )
@@ -88,7 +99,7 @@ def verify(
 
 
 def _check_chunks(path: Path, findings: _Findings) -> bool:
-    """Read the file once, record by record, without its index; whether index and chunks are good."""
+    """Read the file once, record by record, without its index; whether both are good."""
     sound, seen = True, []
     cure = f"`realmaster recover {path} -o FIXED.mcap` keeps all that is whole"
     for use_summary in (False, True):
@@ -100,7 +111,8 @@ def _check_chunks(path: Path, findings: _Findings) -> bool:
             findings.add("", "damaged_index", -1, str(error), cure)
             return False
         try:
-            seen.append([(chunk.start, chunk.length) for chunk in file.contents.chunks])
+            places = [(chunk.start, chunk.length) for chunk in file.contents.chunks]
+            seen.append((places, file.contents.topics, sorted(_texts(file))))
             for chunk in () if use_summary else file.contents.chunks:
                 try:
                     file.chunk_data(chunk)
@@ -110,10 +122,16 @@ def _check_chunks(path: Path, findings: _Findings) -> bool:
         finally:
             file.close()
     if len(seen) == 2 and seen[0] != seen[1]:
-        text = f"the index names {len(seen[1])} chunks, the file holds {len(seen[0])}"
+        text = f"its index ({len(seen[1][0])} chunks) is not that of its {len(seen[0][0])} chunks"
         findings.add("", "wrong_index", -1, text, cure)
         sound = False
     return sound
+
+
+def _texts(file: Container) -> Iterator[str]:
+    """The metadata records, to be compared."""
+    for name, values in file.contents.metadata:
+        yield json.dumps([name, values], sort_keys=True)
 
 
 # --- frames ----------------------------------------------------------------------------------
@@ -243,10 +261,10 @@ def _check_counts(reader: SessionReader, findings: _Findings) -> None:
             cure = "a frame was lost that nobody counted: report it with the plugin's name"
             findings.add("", "unaccounted_gap", gap.first_seq, text, cure, abs(gap.count - told))
     for drop in drops:
-        if drop.stage == DropStage.LINK:
-            text = f"{drop.count} frames from seq {drop.first_seq} on were lost by nobody known"
-            cure = "the plugin must count every frame that it drops, by cause, in its headers"
-            findings.add("", "unexplained_loss", drop.first_seq, text, cure, drop.count)
+        if drop.stage in _OUR_LOSSES:
+            text, cure = _OUR_LOSSES[drop.stage]
+            text = f"{drop.count} frames were lost: {text} ({drop.cause})"
+            findings.add("", f"lost_{drop.stage}", drop.first_seq, text, cure, drop.count)
     _recount(reader, drops, findings)
     written: Counter[str] = Counter()
     for drop in drops:
