@@ -28,8 +28,9 @@ from capture_bridge.errors import SessionError
 
 MAX_CHUNK_BYTES = 1 << 30  # as stored and uncompressed
 MAX_RECORD_BYTES = 16 << 20  # of any record that is parsed whole
-MAX_SUMMARY_BYTES = 1 << 30
+MAX_SUMMARY_BYTES = 256 << 20
 MAX_CHANNELS = 1024
+MAX_SMALL_CHUNK_BYTES = 64 << 20  # uncompressed, of a chunk that is read message by message
 _CACHE_BYTES = 192 << 20
 
 _RECORD_HEAD = struct.Struct("<BQ")
@@ -121,6 +122,12 @@ class Container:
 
     def messages(self, place: ChunkPlace) -> Iterator[tuple[int, Message]]:
         """All messages of a chunk with their offsets in it, after its CRC has been checked."""
+        num_bytes = self.chunk_head(place).num_bytes
+        if num_bytes > MAX_SMALL_CHUNK_BYTES:
+            raise self.damaged(
+                f"the chunk at byte {place.start} has {num_bytes} bytes of small messages; the "
+                f"limit is {MAX_SMALL_CHUNK_BYTES}"
+            )
         data, offset = memoryview(self.chunk_data(place)), 0
         while offset < len(data):
             if len(data) - offset < _RECORD_HEAD.size:
@@ -279,6 +286,8 @@ class Container:
         elif opcode == Opcode.MESSAGE_INDEX and length >= 2:
             if contents.chunks:
                 last = contents.chunks[-1]
+                if len(last.channels) == MAX_CHANNELS:
+                    raise self.damaged(f"the chunk at byte {last.start} has too many topics")
                 (channel,) = struct.unpack("<H", self._read(start + _RECORD_HEAD.size, 2))
                 contents.chunks[-1] = ChunkPlace(last.start, last.length, (*last.channels, channel))
         elif opcode in _SMALL_RECORDS:
@@ -341,5 +350,7 @@ def _message(fields: Sequence[int], data: memoryview) -> Message:
 def _read_chunk_index(data: bytes) -> ChunkPlace:
     """A ChunkIndex record; not the mcap package's, which takes 15 µs for each of very many."""
     _, _, start, length, map_bytes = _CHUNK_INDEX.unpack_from(data)
+    if map_bytes > 10 * MAX_CHANNELS:
+        raise ValueError(f"a chunk with {map_bytes // 10} topics")
     offsets = data[_CHUNK_INDEX.size : _CHUNK_INDEX.size + map_bytes]
     return ChunkPlace(start, length, tuple(c for c, _ in struct.iter_unpack("<HQ", offsets)))

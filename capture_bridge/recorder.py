@@ -5,6 +5,7 @@ it is written. So a slow disk never overflows the queue: it shows as the plugin'
 drops, which its headers count. This file knows links and sessions; writing is write_queue.py's.
 """
 
+import os
 import threading
 import time
 import zlib
@@ -131,6 +132,8 @@ def record_link(
     path, options = Path(path), options or RecordingOptions()
     if path.exists() and not options.overwrite:
         raise OutputError(f"{path} exists already; choose another name or pass --overwrite")
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise OutputError(f"cannot write {path}: its folder is missing or may not be written to")
     recording = _Recording(link, path, options, seconds, frames, progress, probe)
     try:
         recording.run(stop or threading.Event())

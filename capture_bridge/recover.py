@@ -44,34 +44,44 @@ def recover(path: str | Path, output: str | Path, *, overwrite: bool = False) ->
     exists (unless `overwrite`) or cannot be written.
     """
     source, target = Path(path), Path(output)
-    if target.exists() and source.exists() and target.samefile(source):
-        raise OutputError(f"{target} is the broken file itself; give another name")
+    if target.exists():
+        if source.exists() and target.samefile(source):
+            raise OutputError(f"{target} is the broken file itself; give another name")
+        if not overwrite:
+            raise OutputError(f"{target} exists already; choose another name or pass --overwrite")
+    part = target.with_name(target.name + ".part")
     with SessionReader(source, unfinished_ok=True, use_index=False) as reader:
         if not len(reader):
             raise SessionError(f"{source} holds no whole frame: there is nothing to recover")
-        hellos = sorted(reader.info.hellos.items())
-        with SessionWriter(
-            target,
-            reader.info.hello,
-            codec=_codec(reader),
-            overwrite=overwrite,
-            first_epoch=hellos[0][0],
-        ) as writer:
-            for epoch, hello in hellos[1:]:
-                writer.write_epoch(hello, epoch)
-            lost_frames = _copy_frames(reader, writer)
-            _copy_records(reader, writer)
-            writer.flush()
-            recovery = Recovery(
-                path=target,
-                frames=writer.num_frames,
-                lost_frames=lost_frames,
-                lost_groups=reader.num_damaged_groups,
-                lost_bytes=reader.num_bytes - reader.good_bytes,
-            )
-            summary = {"recovered_from": source.name, "frames": str(recovery.frames)}
-            writer.close({**reader.info.summary, **summary})
-    return recovery
+        try:
+            num_frames, lost_frames = _copy(reader, part)
+            part.replace(target)
+        except OSError as error:
+            raise OutputError(f"cannot write {target}: {error.strerror}") from error
+        finally:
+            part.unlink(missing_ok=True)
+        return Recovery(
+            path=target,
+            frames=num_frames,
+            lost_frames=lost_frames,
+            lost_groups=reader.num_damaged_groups,
+            lost_bytes=reader.num_bytes - reader.good_bytes,
+        )
+
+
+def _copy(reader: SessionReader, part: Path) -> tuple[int, int]:
+    """Write what is whole to a new file; gives how many frames were kept and lost."""
+    (epoch, hello), *later = sorted(reader.info.hellos.items())
+    with SessionWriter(
+        part, hello, codec=_codec(reader), overwrite=True, first_epoch=epoch
+    ) as writer:
+        for epoch, hello in later:
+            writer.write_epoch(hello, epoch)
+        num_lost = _copy_frames(reader, writer)
+        _copy_records(reader, writer)
+        summary = {"recovered_from": reader.path.name, "frames": str(writer.num_frames)}
+        writer.close({**reader.info.summary, **summary})
+        return writer.num_frames, num_lost
 
 
 def _copy_frames(reader: SessionReader, writer: SessionWriter) -> int:

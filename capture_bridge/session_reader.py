@@ -50,6 +50,7 @@ _INDEX_DTYPE = np.dtype(
     [("epoch", "<i8"), ("seq", "<i8"), ("group", "<i8"), ("offset", "<i8"), ("t_recv_ns", "<i8")]
 )
 _INT64_MAX = 2**63 - 1
+_MAX_FRAMES = 1 << 23  # a day and a half at 60 frames/s
 
 T = TypeVar("T")
 
@@ -317,11 +318,12 @@ class SessionReader:
     def _read_index(self, strict: bool) -> tuple[NDArray[np.void], int, int]:
         """The place of every frame's header, sorted by (epoch, seq); duplicates; damaged groups."""
         channel = self._topics.get(FRAME_TOPIC)
-        rows: list[tuple[int, int, int, int, int]] = []
-        num_damaged = 0
+        parts = [np.empty(0, _INDEX_DTYPE)]
+        num_frames = num_damaged = 0
         for number, group in enumerate(self._groups):
             if channel not in group.small.channels:
                 continue
+            rows = []
             try:
                 for offset, message in self._file.messages(group.small):
                     if message.channel_id == channel:
@@ -332,7 +334,11 @@ class SessionReader:
                 if strict:
                     raise
                 num_damaged += 1
-        index = np.array(rows, _INDEX_DTYPE)
+            parts.append(np.array(rows, _INDEX_DTYPE))
+            num_frames += len(rows)
+            if num_frames > _MAX_FRAMES:
+                raise self._file.damaged(f"it has more than {_MAX_FRAMES} frames")
+        index = np.concatenate(parts)
         index = index[np.argsort(index, order=("epoch", "seq"), kind="stable")]
         first = np.ones(len(index), bool)
         first[1:] = (np.diff(index["epoch"]) != 0) | (np.diff(index["seq"]) != 0)

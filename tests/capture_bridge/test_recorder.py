@@ -255,6 +255,8 @@ def test_an_existing_output_is_refused_before_anything_is_received(tmp_path: Pat
     with pytest.raises(OutputError, match="--overwrite"):
         record_link(Script(AssertionError("received")), path)
     assert path.read_bytes() == b"precious"
+    with pytest.raises(OutputError, match="its folder is missing"):
+        record_link(Script(AssertionError("received")), tmp_path / "absent" / "s.mcap")
     summary = record_link(
         Script(connected(), received(0), ended(0)), path, options=RecordingOptions(overwrite=True)
     )

@@ -87,6 +87,7 @@ def test_recover_makes_a_whole_file_and_counts_what_is_lost(tmp_path: Path) -> N
     assert f"{3 * GROUP_FRAMES} frames kept" in str(recovery)
     assert_whole(out, recovery.frames)
     assert cut_path.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cut.mcap", "out.mcap", "whole.mcap"]
     with pytest.raises(OutputError, match="--overwrite"):
         recover(cut_path, out)
     with pytest.raises(OutputError, match="broken file itself"):
