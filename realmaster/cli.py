@@ -6,6 +6,7 @@ error becomes an exit status: RealMasterError is printed as one line, Ctrl-C say
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -112,6 +113,9 @@ def main(args: Sequence[str] | None = None) -> int:
         return command.run()
     except RealMasterError as error:
         print(f"realmaster {name}: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # `realmaster inspect … | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
         print(f"\nrealmaster {name}: stopped; what was finished is kept", file=sys.stderr)
