@@ -6,7 +6,6 @@ numbers together, then the second bytes, and so on, which makes floats compress;
 file knows neither messages' bytes nor files.
 """
 
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +16,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from capture_bridge.buffers import BUFFERS
+from capture_bridge.crc import crc32
 from capture_bridge.errors import ProtocolError
 from capture_bridge.messages import BufferDescriptor
 
@@ -102,7 +102,7 @@ def pack_buffer(
         components=components,
         row_pitch=array.shape[1] * components * array.dtype.itemsize,
         codec=codec,
-        checksum=zlib.crc32(payload) if checksum else None,
+        checksum=crc32(payload) if checksum else None,
     )
     return descriptor, payload
 

@@ -8,7 +8,6 @@ and nothing of sessions; container_reader.py is its other half.
 
 import os
 import struct
-import zlib
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ from mcap import records
 from mcap.data_stream import RecordBuilder
 from mcap.opcode import Opcode
 
-from capture_bridge.crc import crc32_combine
+from capture_bridge.crc import crc32, crc32_combine
 
 MAGIC = b"\x89MCAP0\r\n"
 Bytes = bytes | bytearray | memoryview
@@ -85,7 +84,7 @@ class Chunk:
     ) -> int:
         """Append the message head + payload; gives the offset of its record in the chunk.
 
-        payload_crc: zlib.crc32(payload) where it is known, which saves a pass over the bytes.
+        payload_crc: crc32(payload) where it is known, which saves a pass over the bytes.
         """
         offset = self.num_bytes
         length = MESSAGE_HEAD_BYTES - 9 + len(head) + len(payload)
@@ -108,7 +107,7 @@ class Chunk:
 
     def _append(self, data: Bytes, crc: int | None) -> None:
         if crc is None or len(data) < _COMBINE_FROM_BYTES:
-            self._crc = zlib.crc32(data, self._crc)
+            self._crc = crc32(data, self._crc)
         else:
             self._crc = crc32_combine(self._crc, crc, len(data))
         self.num_bytes += len(data)
@@ -281,7 +280,7 @@ class ContainerWriter:
             offset.write(builder)
         data = _end(builder)
         footer = struct.pack("<BQQQ", Opcode.FOOTER, 20, start, offsets_start)
-        crc = zlib.crc32(footer, zlib.crc32(data[start - self.num_bytes :]))
+        crc = crc32(footer, crc32(data[start - self.num_bytes :]))
         self._write([data, footer, struct.pack("<I", crc), MAGIC])
         os.fsync(self._file.fileno())
 

@@ -9,7 +9,6 @@ import io
 import os
 import struct
 import threading
-import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 
 from capture_bridge.container import MAGIC, MESSAGE_HEAD_BYTES
+from capture_bridge.crc import crc32
 from capture_bridge.errors import SessionError
 
 MAX_CHUNK_BYTES = 1 << 30  # as stored and uncompressed
@@ -178,7 +178,7 @@ class Container:
         data = self._unpack(head, self._read(head.offset, head.stored_bytes))
         if len(data) != head.num_bytes:
             raise self.damaged(f"the chunk at byte {place.start} has a false size")
-        if head.crc and zlib.crc32(data) != head.crc:
+        if head.crc and crc32(data) != head.crc:
             raise self.damaged(f"the CRC of the chunk at byte {place.start} differs")
         with self._lock:
             self._cache[place.start] = data
@@ -264,7 +264,7 @@ class Container:
             return None
         if not len(MAGIC) <= start <= end or end - start > MAX_SUMMARY_BYTES:
             raise self.damaged(f"its footer points to byte {start} of {self.num_bytes}")
-        if crc and zlib.crc32(tail[:25], zlib.crc32(self._read(start, end - start))) != crc:
+        if crc and crc32(tail[:25], crc32(self._read(start, end - start))) != crc:
             raise self.damaged("the CRC of its index differs")
         return int(start)
 

@@ -8,9 +8,8 @@ drops, which its headers count. This file knows links and sessions; writing is w
 import os
 import threading
 import time
-import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -27,7 +26,7 @@ from capture_bridge.link import (
     PluginRefused,
 )
 from capture_bridge.losses import LossAccount
-from capture_bridge.messages import Frame, Hello
+from capture_bridge.messages import Hello
 from capture_bridge.session import Drop, SessionCodec, SessionWriter
 from capture_bridge.write_queue import Probe, WriteQueue
 
@@ -339,15 +338,6 @@ class _Recording:
                 num_dropped=dropped,
             )
         )
-
-
-def _with_checksums(frame: Frame) -> Frame:
-    """The frame with a CRC for every payload; those that are there are taken as checked."""
-    buffers = tuple(
-        replace(buffer, checksum=zlib.crc32(payload)) if buffer.checksum is None else buffer
-        for buffer, payload in zip(frame.header.buffers, frame.payloads, strict=True)
-    )
-    return Frame(replace(frame.header, buffers=buffers), frame.payloads)
 
 
 _HANDLERS: Final[Mapping[type[Any], Callable[[_Recording, Any], None]]] = {

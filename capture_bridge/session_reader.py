@@ -5,7 +5,6 @@ headers and pixels are read when asked for. Whatever is in the file, the only er
 """
 
 import json
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from capture_bridge.buffers import FrameArrays
 from capture_bridge.codecs import decode_payload
 from capture_bridge.container_reader import ChunkPlace, Container, Message
+from capture_bridge.crc import crc32
 from capture_bridge.errors import MissingBufferError, ProtocolError, SessionError
 from capture_bridge.fields import DEFAULT_LIMITS, Fields
 from capture_bridge.foxglove import IMAGE_ENCODINGS
@@ -389,7 +389,7 @@ class SessionReader:
             if num_bytes > len(payload) or descriptor.codec != "raw":
                 raise self._file.damaged(f"{where}: {len(payload)} bytes are too few")
             payload = payload[len(payload) - num_bytes :]
-        if descriptor.checksum is not None and zlib.crc32(payload) != descriptor.checksum:
+        if descriptor.checksum is not None and crc32(payload) != descriptor.checksum:
             raise self._file.damaged(f"{where}: its CRC differs")
         return descriptor, payload
 

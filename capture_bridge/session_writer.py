@@ -7,7 +7,6 @@ after one second or 32 MiB. This file knows buffers, codecs and the container, n
 import dataclasses
 import json
 import time
-import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from capture_bridge import foxglove
 from capture_bridge.codecs import decode_payload, encode_payload
 from capture_bridge.container import Bytes, Chunk, ContainerWriter
+from capture_bridge.crc import crc32
 from capture_bridge.errors import LimitError, OutputError, ProtocolError
 from capture_bridge.messages import BufferDescriptor, Camera, Frame, FrameHeader, Hello, Mark
 from capture_bridge.session_format import (
@@ -252,7 +252,7 @@ class SessionWriter:
                 checksum = None
             else:
                 codec, checksum = descriptor.codec, descriptor.checksum
-        checksum = zlib.crc32(payload) if checksum is None else checksum
+        checksum = crc32(payload) if checksum is None else checksum
         return (
             dataclasses.replace(descriptor, row_pitch=row_bytes, codec=codec, checksum=checksum),
             payload,

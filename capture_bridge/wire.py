@@ -6,7 +6,6 @@ buffer, not copied. `KINDS` is the table of kinds: each has its `write` beside i
 checked; the only exceptions raised for it are ProtocolError and its kinds. No sockets here.
 """
 
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,6 +14,7 @@ import msgpack
 
 from capture_bridge.buffers import BUFFERS
 from capture_bridge.codecs import CODECS, DTYPES
+from capture_bridge.crc import crc32
 from capture_bridge.errors import LimitError, ProtocolError, VersionError
 from capture_bridge.fields import DEFAULT_LIMITS, Fields, Limits, check_depth
 from capture_bridge.messages import (
@@ -446,7 +446,7 @@ def kind_of(parts: Sequence[Part], limits: Limits = DEFAULT_LIMITS) -> str | Non
 def verify_checksums(frame: Frame) -> None:
     """Raise ProtocolError, naming the buffer, where a payload is not what its CRC-32 says."""
     for descriptor, payload in zip(frame.header.buffers, frame.payloads, strict=True):
-        if descriptor.checksum is not None and zlib.crc32(payload) != descriptor.checksum:
+        if descriptor.checksum is not None and crc32(payload) != descriptor.checksum:
             raise ProtocolError(
                 f"frame {frame.header.seq}: buffer {descriptor.name} arrived damaged: "
                 "its CRC-32 differs"
