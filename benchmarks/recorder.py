@@ -43,8 +43,9 @@ NUM_CREDITS = 4
 def measure() -> dict[str, float]:
     """Ratios and figures, each with its unit in its name."""
     with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-") as folder:
-        rates = _rates(Path(folder))
+        # The soak first: what large frames leave in the heap would hide a growth.
         growth_mib, peak_mib = _soak(Path(folder) / "soak.mcap")
+        rates = _rates(Path(folder))
     return {
         "recorder_raw_vs_write": _ratio(rates["recorder"], rates["write"]),
         "recorder_raw_gigabytes_per_s": statistics.median(rates["recorder"]) / 1e9,
