@@ -5,6 +5,7 @@ Timestamps are measured, never made from `index / fps`. This file knows frame ti
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from capture_bridge.errors import SessionError
@@ -14,7 +15,7 @@ Clock = Literal["t_sim_ns", "t_render_ns", "t_recv_ns"]
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """When each frame is shown. clock: the clock it was read from. times_ns: strictly increasing."""
+    """When each frame is shown. clock: where it was read; times_ns: strictly increasing."""
 
     clock: Clock
     times_ns: tuple[int, ...]
@@ -45,7 +46,7 @@ def video_timeline(
         ("t_recv_ns", t_recv_ns),
     )
     for clock, times in clocks:
-        if all(a < b for a, b in zip(times, times[1:], strict=False)):
+        if all(a < b for a, b in pairwise(times)):
             return Timeline(clock, tuple(times))
     raise SessionError(
         "no clock of this session increases from frame to frame (t_sim, t_render, t_recv): "

@@ -92,12 +92,13 @@ def wall_with_holes(xs: ArrayLike, zs: ArrayLike, holes: NDArray[np.bool_], tile
 def window(w: float, h: float, recess: float, rng: np.random.Generator) -> dict[str, Shape]:
     """One window, its lower corner at the origin, as "wall", "frame", "sill" and "glass"."""
     d, f = -recess, 0.055
-    reveal = quads([
-        [[0, 0, 0], [0, d, 0], [0, d, h], [0, 0, h]][::-1],
-        [[w, d, 0], [w, 0, 0], [w, 0, h], [w, d, h]][::-1],
-        [[0, d, 0], [0, 0, 0], [w, 0, 0], [w, d, 0]][::-1],
-        [[0, 0, h], [0, d, h], [w, d, h], [w, 0, h]][::-1],
-    ], 1.0)  # fmt: skip
+    faces: list[list[list[float]]] = [
+        [[0, 0, h], [0, d, h], [0, d, 0], [0, 0, 0]],
+        [[w, d, h], [w, 0, h], [w, 0, 0], [w, d, 0]],
+        [[w, d, 0], [w, 0, 0], [0, 0, 0], [0, d, 0]],
+        [[w, 0, h], [w, d, h], [0, d, h], [0, 0, h]],
+    ]
+    reveal = quads(faces)
     bars = [
         box([0, d, 0], [f, d + 0.06, h], omit="-y"),
         box([w - f, d, 0], [w, d + 0.06, h], omit="-y"),
@@ -320,8 +321,8 @@ def _awning(
             ],
         ]
         length, slope = (b - a) / 1.2, float(np.hypot(out, drop)) / 1.2
-        top_uv = [[length, 0], [0, 0], [0, slope], [length, slope]]
-        apron_uv = [[length, 0], [0, 0], [0, 0.16], [length, 0.16]]
+        top_uv: list[list[float]] = [[length, 0], [0, 0], [0, slope], [length, slope]]
+        apron_uv: list[list[float]] = [[length, 0], [0, 0], [0, 0.16], [length, 0.16]]
         ends = [polygon([[x, 0.1, z], [x, out, z - drop], [x, 0.1, z - drop]]) for x in (a, b)]
         add(canvas, joined(quads(corners, uvs=[top_uv, apron_uv]), *ends))
 

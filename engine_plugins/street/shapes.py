@@ -136,9 +136,9 @@ def _face_normals(points: F64, faces: NDArray[np.int64]) -> F64:
 def _gathered(faces: NDArray[np.int64], face_normal: F64, count: int) -> F64:
     """Unit vertex normals: the area-weighted mean of the faces around each of `count` vertices."""
     index = faces.ravel()
-    sums = np.stack(
+    sums: F64 = np.stack(
         [np.bincount(index, np.repeat(face_normal[:, k], 3), count) for k in range(3)], -1
-    )
+    ).astype(np.float64)
     return np.asarray(sums / np.maximum(_length(sums), 1e-12))
 
 

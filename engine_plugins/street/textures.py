@@ -154,7 +154,7 @@ def bark(rng: np.random.Generator) -> Pixels:
     """Vertically furrowed bark."""
     size = 256
     furrow = noise(rng, size, 0.9)
-    furrow = sum(np.roll(furrow, k, axis=0) for k in range(-14, 15, 2)) / 15
+    furrow = np.sum([np.roll(furrow, k, axis=0) for k in range(-14, 15, 2)], axis=0) / 15
     shade = 1 + 0.32 * furrow / furrow.std() + 0.08 * rng.standard_normal((size, size))
     return _pixels([106, 92, 76], np.clip(shade, 0.35, 1.6))
 
@@ -166,7 +166,7 @@ def grass(rng: np.random.Generator) -> Pixels:
     image = np.array([104, 118, 62]) * shade[..., None]
     worn = np.clip(noise(rng, size, 1.6) - 0.8, 0, 1)[..., None]
     mixed = image * (1 - worn) + worn * np.array([134, 118, 88]) * shade[..., None]
-    return np.clip(mixed, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(mixed, 0, 255), np.uint8)
 
 
 def cloth(rng: np.random.Generator) -> Pixels:
@@ -197,7 +197,7 @@ def blinds(rng: np.random.Generator) -> Pixels:
     down = y < size * rng.uniform(0.45, 0.85)
     slat = np.where((y % 12) < 9, 1.0, 0.62)
     column = np.where(down[:, None], (slat * 168)[:, None] * [1, 0.985, 0.94], [[27, 27, 28]])
-    return np.clip(np.repeat(column[::-1, None], size, 1), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.repeat(column[::-1, None], size, 1), 0, 255), np.uint8)
 
 
 def shop_interior(rng: np.random.Generator) -> Pixels:
