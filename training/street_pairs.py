@@ -16,10 +16,14 @@ import logging
 import os
 import re
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Literal
 
@@ -41,6 +45,8 @@ LAST_S = 8.0  # moments are drawn from the first seconds of a path, where its tr
 VIRTUAL_WIDTHS = (256, 384, 640, 640, 960)
 _BUFFERS = ("color", "depth", "normal", "motion", "albedo", "roughness", "semantic", "instance")
 
+_STREETS_PER_PROCESS = 16
+
 _log = logging.getLogger(__name__)
 
 PathName = Literal["drive", "walk"]
@@ -51,8 +57,8 @@ class Options:
     """Which samples to render, where, and how well.
 
     seeds: ranges first:end, comma between them. size: of a tile, WIDTHxHEIGHT pixels. spp: paths
-    per pixel of the truth. num: samples per seed and path. shard: i/n renders every n-th street
-    from the i-th on.
+    per pixel of the truth. num: samples per seed and path. workers: processes. shard: i/n
+    renders every n-th street from the i-th on.
     """
 
     seeds: str = "0:800"
@@ -60,6 +66,7 @@ class Options:
     size: str = "256x144"
     spp: int = 16
     num: int = 2
+    workers: int = 1
     shard: str = "0/1"
 
 
@@ -75,6 +82,16 @@ class Sample:
     def file_name(self) -> str:
         """The sample's name on disk."""
         return f"{self.seed:04d}_{self.path}_{self.k}.npz"
+
+
+@dataclass(frozen=True, slots=True)
+class StreetTask:
+    """The missing samples of one street and path, for a worker. size: of a tile, pixels."""
+
+    samples: tuple[Sample, ...]
+    size: tuple[int, int]
+    spp: int
+    out: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,12 +215,24 @@ def parse_pair(name: str, text: str, separator: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def render_street(task: StreetTask) -> int:
+    """Render and write the samples of one street; return how many. Runs in a worker process."""
+    tiles = [choose_tile(sample, task.size) for sample in task.samples]
+    first = task.samples[0]
+    rendered = render_samples(build_street(first.seed, first.path), tiles, spp=task.spp)
+    for sample, arrays in zip(task.samples, rendered, strict=True):
+        write_sample(task.out / sample.file_name, arrays)
+    return len(tiles)
+
+
 def run(options: Options) -> int:
     """Render every sample that is missing; return how many were rendered."""
     size = parse_pair("size", options.size, "x")
     index, count = parse_pair("shard", options.shard, "/")
     if not index < count:
         raise RealMasterError(f"--shard {options.shard}: the first number must be below the second")
+    if min(*size, options.workers, options.num, options.spp) < 1:
+        raise RealMasterError("--size, --workers, --num and --spp must be 1 or more")
     samples = plan(parse_seeds(options.seeds), options.num, (index, count))
     try:
         options.out.mkdir(parents=True, exist_ok=True)
@@ -211,17 +240,45 @@ def run(options: Options) -> int:
         raise OutputError(f"cannot make the folder {options.out}: {error.strerror}") from error
     missing = [sample for sample in samples if not (options.out / sample.file_name).exists()]
     _log.info("%d samples, %d to render", len(samples), len(missing))
+    tasks = [
+        StreetTask(tuple(group), size, options.spp, options.out)
+        for _, group in itertools.groupby(missing, key=lambda sample: (sample.seed, sample.path))
+    ]
     start, done = time.monotonic(), 0
-    for (seed, path), group in itertools.groupby(missing, key=lambda s: (s.seed, s.path)):
-        todo = list(group)
-        tiles = [choose_tile(sample, size) for sample in todo]
-        rendered = render_samples(build_street(seed, path), tiles, spp=options.spp)
-        for sample, arrays in zip(todo, rendered, strict=True):
-            write_sample(options.out / sample.file_name, arrays)
-            done += 1
-        each_s = (time.monotonic() - start) / done
-        _log.info("%d/%d %s, %.2f s a sample", done, len(missing), todo[-1].file_name, each_s)
+    # Graphics drivers give back little memory: a process draws some streets and is then replaced.
+    with ProcessPoolExecutor(
+        options.workers,
+        get_context("spawn"),
+        initializer=_end_with_parent,
+        max_tasks_per_child=_STREETS_PER_PROCESS,
+    ) as pool:
+        try:
+            for task, rendered in zip(tasks, pool.map(render_street, tasks), strict=True):
+                done += rendered
+                each_s = (time.monotonic() - start) / done
+                name = task.samples[-1].file_name
+                _log.info("%d/%d %s, %.2f s a sample", done, len(missing), name, each_s)
+        except BrokenProcessPool as error:
+            raise RealMasterError(
+                f"a worker died after {done} of {len(missing)} samples, most likely for want of "
+                "memory; run the command again to go on, with fewer --workers"
+            ) from error
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return done
+
+
+def _end_with_parent() -> None:
+    """Let a worker end when the process that gives it work was killed."""
+    parent = parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def main() -> None:
