@@ -74,7 +74,7 @@ CHECKS: tuple[Check[Scene], ...] = (
             buffer,
             (buffer,),
             partial(faults.padded_pitch, buffer=buffer),
-            1.5,  # one column may be a scene's slanted edges; paddings are 4 bytes and more
+            3.5,  # slanted edges shift a view by 1 or 2; rows aligned to 256 bytes, by far more
             "each row lies {figure:.0f} columns beside the one above",
             "read rows at the texture's row pitch (RowPitch), not at width times pixel size",
             hides=_OF_COLOR

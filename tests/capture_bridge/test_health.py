@@ -151,7 +151,7 @@ class Watched(dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]]):
         return super().get(key, default)
 
 
-@pytest.mark.parametrize("columns", [3, 21, 40, 63])
+@pytest.mark.parametrize("columns", [5, 21, 40, 63])
 def test_the_shear_of_a_padded_pitch_is_measured(columns: int) -> None:
     probe = HealthProbe(ENGINE.hello(), every=1)
     for frame in padded("color", columns)(clean()[:4]):
