@@ -2,15 +2,18 @@
 
 import importlib.util
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from capture_bridge.buffers import SEMANTIC_CLASSES, FrameArrays
 from capture_bridge.errors import SessionError, SetupError
 from capture_bridge.messages import Hello
 from engine_plugins.street import mitsuba_setup
 from engine_plugins.street.model import CameraPose, Material, Mesh, Sun, Texture
+from engine_plugins.street.scene import build_street
 from engine_plugins.street.session_truth import render_session_truth, street_of_session
 from engine_plugins.street.truth import TruthRenderer, filmic
 
@@ -197,3 +200,44 @@ def test_only_sessions_of_the_street_game_have_a_truth(params: dict[str, str]) -
 def test_a_frame_that_the_session_does_not_have_is_refused() -> None:
     with pytest.raises(SessionError, match="frame 3 is not in the session"):
         next(render_session_truth(hello(seed="7", path="drive"), [], [3]))
+
+
+def uniform(*images: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Where every image is the same all over the 3x3 neighbourhood."""
+    same = np.ones(images[0].shape, np.bool_)
+    for image in images:
+        padded = np.pad(image, 1, mode="edge")
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
+        same &= np.all(windows == image[..., None, None], axis=(2, 3))
+    return same
+
+
+@pytest.mark.truth
+@pytest.mark.street
+@needs_mitsuba
+@pytest.mark.parametrize(
+    ("seed", "path", "t_s"),
+    [(21, "walk", 1.77), (1, "walk", 2.0), (3, "drive", 1.0)],
+)
+def test_the_truth_and_the_game_see_the_same(
+    seed: int, path: Literal["drive", "walk"], t_s: float
+) -> None:
+    raster = pytest.importorskip("engine_plugins.street.raster")
+    street = build_street(seed, path)
+    with raster.StreetRenderer(street, 320, 180) as renderer:
+        game: FrameArrays = renderer.render(t_s)
+    truth = TruthRenderer(street, 320, 180, t_s=t_s).geometry(t_s)
+
+    classes = set(np.unique(truth["semantic"]))
+    assert SEMANTIC_CLASSES.index("vehicle") in classes
+    assert SEMANTIC_CLASSES.index("person") in classes
+    unmixed = uniform(game["instance"], truth["instance"])
+    assert unmixed.mean() > 0.5
+    agree = game["instance"] == truth["instance"]
+    assert agree[unmixed].mean() >= 0.995
+    assert (game["semantic"] == truth["semantic"])[unmixed].mean() >= 0.995
+    surface = unmixed & agree & (truth["instance"] != 0)
+    depth = [frame["depth"][surface].astype(np.float64) for frame in (game, truth)]
+    assert np.median(np.abs(depth[0] - depth[1]) / depth[1]) < 1e-3
+    normal = [frame["normal"][surface].astype(np.float64) for frame in (game, truth)]
+    assert np.median(np.sum(normal[0] * normal[1], axis=-1)) > 0.999
