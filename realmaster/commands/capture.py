@@ -163,7 +163,8 @@ def recording_bar(num_frames: int) -> Iterator[Callable[[RecordingProgress], Non
 
         def show(at: RecordingProgress) -> None:
             bar.update(at.frames - bar.n)
-            bar.set_postfix_str(f"{at.num_bytes / 1e6:.0f} MB, {at.num_dropped} lost")
+            words = f"{at.num_bytes / 1e6:.0f} MB, {at.num_dropped} lost"
+            bar.set_postfix_str(words, refresh=False)
 
         yield show
 
