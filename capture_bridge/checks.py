@@ -1,8 +1,8 @@
 """The table of faults: which function measures each, its limit with the reason, and its cure.
 
 `CHECKS` look at pixels, `CLOCK_CHECKS` at headers alone. Causes stand above consequences: a row may
-hide what follows from it. How a fault is measured, faults.py knows; when a figure becomes a
-finding, health.py.
+hide what follows from it. How a fault is measured, faults.py and header_faults.py know; when a
+figure becomes a finding, health.py.
 """
 
 from collections.abc import Callable
@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
-from capture_bridge import faults
-from capture_bridge.faults import Moment, Scene
+from capture_bridge import faults, header_faults
+from capture_bridge.faults import Scene
+from capture_bridge.header_faults import Moment
 
 #: Frames in a row (or half of all) that a lasting fault must show.
 LASTING = 4
@@ -344,7 +345,7 @@ CLOCK_CHECKS: tuple[Check[Moment], ...] = (
         "clock_backwards",
         "t_sim_ns",
         (),
-        faults.sim_backwards,
+        header_faults.sim_backwards,
         -1e-6,
         "game time does not advance (by {figure:.1f} ms back)",
         "stamp each frame with its own game time; flag pauses",
@@ -354,7 +355,7 @@ CLOCK_CHECKS: tuple[Check[Moment], ...] = (
         "clock_backwards",
         "t_render_ns",
         (),
-        faults.render_backwards,
+        header_faults.render_backwards,
         0.0,
         "host time goes back by {figure:.1f} ms",
         "use a monotonic clock",
@@ -364,7 +365,7 @@ CLOCK_CHECKS: tuple[Check[Moment], ...] = (
         "clock_jump",
         "t_sim_ns",
         (),
-        faults.sim_jump,
+        header_faults.sim_jump,
         0.0,
         "game time jumps by {figure:.2f} s against its step",
         "stamp each frame with its own game time; flag cuts and loading",
@@ -374,7 +375,7 @@ CLOCK_CHECKS: tuple[Check[Moment], ...] = (
         "clock_jump",
         "t_send_ns",
         (),
-        faults.host_jump,
+        header_faults.host_jump,
         2.0,  # a queue's wait is far below: credits bound it to a few frames
         "the plugin's clock jumps by {figure:.1f} s against the client's",
         "use a monotonic clock",
@@ -384,7 +385,7 @@ CLOCK_CHECKS: tuple[Check[Moment], ...] = (
         "camera_previous_pose",
         "camera",
         (),
-        faults.previous_pose_gap,
+        header_faults.previous_pose_gap,
         0.02,  # metres plus radians: far beyond rounding, below a walking step
         "world_from_camera_prev is {figure:.2f} (m + rad) off the pose of the frame before",
         "send the pose with which the frame before was drawn",
@@ -394,7 +395,7 @@ CLOCK_CHECKS: tuple[Check[Moment], ...] = (
         "camera_non_finite",
         "camera",
         (),
-        faults.pose_non_finite,
+        header_faults.pose_non_finite,
         0.0,
         "{figure:.0f} numbers of the camera are NaN or infinite",
         "send no camera where there is none",

@@ -1,8 +1,7 @@
 """How each fault of an engine's buffers is measured: one function per fault, a figure or None.
 
-None means that this frame cannot tell (no motion, no sky, no edges). Functions on a `Scene` look at
-pixels, functions on a `Moment` at headers alone. Which figure is too much, and what its cure is,
-stands in health.py's table.
+None means that this frame cannot tell (no motion, no sky, no edges). Which figure is too much, and
+what its cure is, stands in checks.py's table; clocks and poses are header_faults.py's.
 """
 
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture_bridge.alignment import F32, MIN_PIXELS, StaticEdges, disparity_of, row_shift_px
-from capture_bridge.evidence import STILL_PX, UNCONNECTED, FramePair
-from capture_bridge.messages import FrameFlags, FrameHeader, Hello
+from capture_bridge.evidence import STILL_PX, FramePair
+from capture_bridge.messages import FrameFlags
 
 #: Motion and reprojection agree to about 0.1 px on true buffers (f16 rounding, jitter); 0.5 px is
 #: the usual bar for temporal reuse. Plus 5 % for fast motion, where f16 steps grow.
@@ -26,17 +25,6 @@ NORMAL_DEG = 25.0
 RADIAL_DEG = 2.0
 #: A wall seen head-on is flat too, but never to a thousandth over nearly the whole image.
 FLAT_SPREAD = 1e-3
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A frame's header beside that of the frame before it in the recording (None: the first)."""
-
-    now: FrameHeader
-    before: FrameHeader | None
-    t_recv_ns: int | None
-    t_recv_before_ns: int | None
-    hello: Hello
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,67 +374,3 @@ def non_finite(scene: Scene, *, buffer: str) -> float | None:
     if buffer == "motion":
         return float(np.isinf(values).mean())
     return float((~np.isfinite(values)).mean())
-
-
-# --- headers -----------------------------------------------------------------------------------
-
-
-def sim_backwards(moment: Moment) -> float | None:
-    """Milliseconds by which game time went back; 0 is a clock that stands still unpaused."""
-    if moment.before is None or (moment.now.flags | moment.before.flags) & UNCONNECTED:
-        return None
-    return (moment.before.t_sim_ns - moment.now.t_sim_ns) / 1e6
-
-
-def render_backwards(moment: Moment) -> float | None:
-    """Milliseconds by which host time went back."""
-    if moment.before is None:
-        return None
-    return (moment.before.t_render_ns - moment.now.t_render_ns) / 1e6
-
-
-def sim_jump(moment: Moment) -> float | None:
-    """Seconds by which game time differs from what the fixed step, or the host's clock, say."""
-    if moment.before is None or (moment.now.flags | moment.before.flags) & UNCONNECTED:
-        return None
-    passed_ns = moment.now.t_sim_ns - moment.before.t_sim_ns
-    if passed_ns <= 0:
-        return None
-    if moment.hello.lockstep and moment.hello.dt_sim_ns > 0:
-        frames = moment.now.seq - moment.before.seq
-        off = abs(passed_ns - frames * moment.hello.dt_sim_ns)
-        return off / 1e9 if off > 0.5 * moment.hello.dt_sim_ns else 0.0
-    host_ns = moment.now.t_render_ns - moment.before.t_render_ns
-    off = passed_ns - host_ns
-    return off / 1e9 if off > 1_000_000_000 else 0.0
-
-
-def host_jump(moment: Moment) -> float | None:
-    """Seconds by which the plugin's clock jumped against the client's."""
-    if moment.before is None or moment.t_recv_ns is None or moment.t_recv_before_ns is None:
-        return None
-    sent_ns = moment.now.t_send_ns - moment.before.t_send_ns
-    return abs(moment.t_recv_ns - moment.t_recv_before_ns - sent_ns) / 1e9
-
-
-def previous_pose_gap(moment: Moment) -> float | None:
-    """Gap between world_from_camera_prev and the pose of the frame before, metres plus radians."""
-    if moment.before is None or moment.before.seq + 1 != moment.now.seq:
-        return None
-    if moment.now.flags & UNCONNECTED or moment.now.camera is None:
-        return None
-    if moment.before.camera is None:
-        return None
-    said, was = moment.now.camera.world_from_camera_prev, moment.before.camera.world_from_camera
-    gap = np.abs(said - was)
-    moved = float(np.linalg.norm(moment.now.camera.world_from_camera[:3, 3] - was[:3, 3]))
-    return float(gap[:3, :3].max() + max(0.0, np.linalg.norm(gap[:3, 3]) - 0.02 * moved))
-
-
-def pose_non_finite(moment: Moment) -> float | None:
-    """How many numbers of the camera are NaN or infinite."""
-    camera = moment.now.camera
-    if camera is None:
-        return None
-    parts = (camera.K, camera.world_from_camera, camera.world_from_camera_prev)
-    return float(sum(int((~np.isfinite(part)).sum()) for part in parts))
