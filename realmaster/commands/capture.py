@@ -1,14 +1,11 @@
 """`record`, `street` and `keys`."""
 
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from tqdm import tqdm
 
 from capture_bridge.errors import RealMasterError
 from capture_bridge.health import HealthProbe
@@ -16,13 +13,13 @@ from capture_bridge.keys import read_key_file, write_key_files
 from capture_bridge.link import DEFAULT_ENDPOINT, ClientLink
 from capture_bridge.recorder import (
     RecordingOptions,
-    RecordingProgress,
     RecordingSummary,
     record_link,
 )
 from capture_bridge.session import SessionCodec
 from capture_bridge.sockets import curve_keypair
 from realmaster.commands.options import OutputPath, parse_size
+from realmaster.commands.progress import recording_bar
 from realmaster.street_game import (
     StreetSession,
     game_command,
@@ -154,19 +151,6 @@ class Keys:
         print(f"{client}: keep it here; realmaster record --source listen --keys {client}")
         print(f"{plugin}: copy it to the machine of the game")
         return 0
-
-
-@contextmanager
-def recording_bar(num_frames: int) -> Iterator[Callable[[RecordingProgress], None]]:
-    """A bar of frames, with what was lost and how large the file is; num_frames 0: no one knows."""
-    with tqdm(desc="record", unit="frame", total=num_frames or None, leave=False) as bar:
-
-        def show(at: RecordingProgress) -> None:
-            bar.update(at.frames - bar.n)
-            words = f"{at.num_bytes / 1e6:.0f} MB, {at.num_dropped} lost"
-            bar.set_postfix_str(words, refresh=False)
-
-        yield show
 
 
 def print_summary(summary: RecordingSummary) -> None:

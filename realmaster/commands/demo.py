@@ -13,8 +13,8 @@ from capture_bridge.errors import OutputError, RealMasterError
 from capture_bridge.recorder import RecordingOptions
 from capture_bridge.verify import verify
 from realmaster.before_after import write_before_after
-from realmaster.commands.capture import print_summary, recording_bar
-from realmaster.commands.progress import progress_bar
+from realmaster.commands.capture import print_summary
+from realmaster.commands.progress import progress_bar, recording_bar
 from realmaster.enhancer import enhance_session, layer_path
 from realmaster.report import FILES, evaluate
 from realmaster.street_game import START_LIMIT_S, StreetSession, record_street

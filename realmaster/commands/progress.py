@@ -6,20 +6,40 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
+from capture_bridge.recorder import RecordingProgress
+
 
 @contextmanager
-def progress_bar(label: str, unit: str = "frame") -> Iterator[Callable[[int, int], None]]:
-    """A callback (done, total) that draws a bar on stderr; total 0 means that no one knows it."""
-    with tqdm(
-        desc=label,
-        unit=unit,
-        leave=False,
-        file=sys.stderr,
-        mininterval=0.2 if sys.stderr.isatty() else 10.0,
-    ) as bar:
+def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A callback (frames done, frames in all) that draws a bar on stderr; 0 in all: unknown."""
+    with _bar(label) as bar:
 
         def show(done: int, total: int) -> None:
             bar.total = total or None
             bar.update(done - bar.n)
 
         yield show
+
+
+@contextmanager
+def recording_bar(num_frames: int) -> Iterator[Callable[[RecordingProgress], None]]:
+    """A bar of frames, with what was lost and how large the file is; num_frames 0: unknown."""
+    with _bar("record", num_frames) as bar:
+
+        def show(at: RecordingProgress) -> None:
+            words = f"{at.num_bytes / 1e6:.0f} MB, {at.num_dropped} lost"
+            bar.set_postfix_str(words, refresh=False)
+            bar.update(at.frames - bar.n)
+
+        yield show
+
+
+def _bar(label: str, num_frames: int = 0) -> "tqdm[None]":
+    return tqdm(
+        desc=label,
+        unit="frame",
+        total=num_frames or None,
+        leave=False,
+        file=sys.stderr,
+        mininterval=0.2 if sys.stderr.isatty() else 10.0,
+    )
