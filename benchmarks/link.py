@@ -27,9 +27,9 @@ from capture_bridge.messages import Camera, Frame, FrameHeader, Hello, StreamInf
 
 NAMES = ("color", "depth", "normal", "motion")
 WIDTH, HEIGHT = 1920, 1080
-NUM_FRAMES = 15
-NUM_ROUNDS = 30
-IN_FLIGHT = 8
+NUM_FRAMES = 30
+NUM_ROUNDS = 15
+IN_FLIGHT = 4
 _GIVE_UP_S = 60.0
 
 

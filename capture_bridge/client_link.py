@@ -33,10 +33,12 @@ from capture_bridge.messages import (
     Result,
     Welcome,
 )
-from capture_bridge.sockets import Part, RouterSocket, is_loopback
+from capture_bridge.sockets import Part, RouterSocket, Sent, is_loopback
 
 DEFAULT_ENDPOINT: Final = "tcp://127.0.0.1:5570"
 _CLOSE_LINGER_S: Final = 0.5
+_NOTHING: Final = Credit(0, 0)
+_PROBES: Final = 4  # after a connection broke; ZeroMQ reports that before it can name the peer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,6 +127,7 @@ class _Peer:
     book: CreditBook
     state: PluginState = PluginState.GREETED
     last_seq: int = -1
+    unsent: Credit = _NOTHING  # that the plugin had no room for
     gone: str = ""  # why it can no longer be reached; lost once nothing of it is left to read
 
 
@@ -166,6 +169,7 @@ class ClientLink:
         self._events: collections.deque[Event] = collections.deque()
         self._released: collections.deque[FrameReceived] = collections.deque()
         self._next_beat = time.monotonic() + heartbeat_s / 2
+        self._probes = 0
         self._socket = RouterSocket(
             endpoint,
             heartbeat_s=heartbeat_s,
@@ -198,7 +202,7 @@ class ClientLink:
                 self._handle(*received)
                 continue
             self._report_lost()
-            self._beat_when_due()
+            self._look_after_peers()
             if self._events:
                 continue
             now = time.monotonic()
@@ -259,7 +263,7 @@ class ClientLink:
         except ProtocolError as error:
             self._on_fault(identity, peer, error, t_recv_ns)
             if peer is not None and wire.kind_of(parts, self._limits) == "frame":
-                self._send(identity, peer.book.skip(sum(map(len, parts[1:]))))
+                self._grant(peer, peer.book.skip(sum(map(len, parts[1:]))))
 
     def _on_hello(self, identity: bytes, hello: Hello, t_recv_ns: int) -> None:
         refusal = self._refusal(hello)
@@ -281,7 +285,7 @@ class ClientLink:
                 heartbeat_ns=round(self._heartbeat_s * 1e9),
             ),
         )
-        self._send(identity, peer.book.opening())
+        self._grant(peer, peer.book.opening())
 
     def _refusal(self, hello: Hello) -> Error | None:
         if self._token and not hmac.compare_digest(self._token.encode(), hello.token.encode()):
@@ -292,7 +296,7 @@ class ClientLink:
         for other in self._peers.values():
             if other.hello.session_uuid == hello.session_uuid:
                 other.gone = other.gone or "it connected anew"
-            self._send(other.identity, Credit(0, 0))  # finds out whether it still lives
+            self._send(other.identity, _NOTHING)  # finds out whether it still lives
             if not other.gone:
                 text = f"another plugin is connected ({other.hello.plugin}); end that one first"
                 return Error(ErrorCode.BUSY, text)
@@ -338,17 +342,31 @@ class ClientLink:
             event = self._released.popleft()
             peer = self._peers.get(event.identity)
             if peer is not None and peer.epoch == event.epoch:
-                credit = peer.book.give_back(event.frame.header.seq)
-                if credit.frames:
-                    self._send(peer.identity, credit)
+                self._grant(peer, peer.book.give_back(event.frame.header.seq))
 
-    def _beat_when_due(self) -> None:
-        """An empty credit to every plugin: the socket says where nobody is left to take it."""
-        if time.monotonic() < self._next_beat:
+    def _grant(self, peer: _Peer, credit: Credit) -> None:
+        """Send credit; what the plugin has no room for goes along with the next beat."""
+        total = Credit(peer.unsent.frames + credit.frames, peer.unsent.nbytes + credit.nbytes)
+        if total != _NOTHING:
+            full = self._send(peer.identity, total) is Sent.FULL
+            peer.unsent = total if full else _NOTHING
+
+    def _look_after_peers(self) -> None:
+        """Twice a heartbeat: send credit anew that found no room; find out whose link broke.
+
+        Plugins are not sent anything for nothing: one whose game loads a level for minutes does
+        not read, and a full queue would stop its heartbeats.
+        """
+        if self._socket.some_peer_left():
+            self._probes = _PROBES
+        elif time.monotonic() < self._next_beat:
             return
         self._next_beat = time.monotonic() + self._heartbeat_s / 2
-        for identity in self._peers:
-            self._send(identity, Credit(0, 0))
+        for peer in self._peers.values():
+            self._grant(peer, _NOTHING)
+            if self._probes:
+                self._send(peer.identity, _NOTHING)
+        self._probes = max(0, self._probes - 1)
 
     def _report_lost(self) -> None:
         """Only called with nothing left to receive, so what arrived of a dead plugin is kept."""
@@ -358,11 +376,12 @@ class ClientLink:
                 PluginLost(peer.identity, peer.epoch, time.monotonic_ns(), peer.gone)
             )
 
-    def _send(self, identity: bytes, message: Message) -> None:
-        reached = self._socket.send(identity, wire.encode(message, self._limits))
+    def _send(self, identity: bytes, message: Message) -> Sent:
+        sent = self._socket.send(identity, wire.encode(message, self._limits))
         peer = self._peers.get(identity)
-        if not reached and peer is not None and not peer.gone:
+        if sent is Sent.GONE and peer is not None and not peer.gone:
             peer.gone = "its connection broke or it stopped answering"
+        return sent
 
 
 def _check_reach(endpoint: str, allowed: bool, has_curve: bool, has_token: bool) -> None:

@@ -42,6 +42,7 @@ from capture_bridge.messages import (
 from capture_bridge.sockets import DealerSocket, Part, is_loopback
 
 _RETRY_S: Final = 0.25
+_RETRY_REFUSED_S: Final = 2.0
 _CLOSE_TIMEOUT_S: Final = 5.0
 _MAX_COMMANDS: Final = 256  # that nobody polled for; then the oldest are forgotten
 
@@ -135,8 +136,8 @@ class PluginLink:
         """
         deadline = time.monotonic() + self._connect_timeout_s
         self.last_error = ""
-        if self.state is LinkState.REFUSED:
-            self.state = LinkState.OFFLINE
+        if self._socket is None:
+            self.state, self._retry_at = LinkState.OFFLINE, 0.0
         while True:
             self._pump()
             if self.connected and self._account.frames:
@@ -280,6 +281,9 @@ class PluginLink:
                 return True
             if not self.hello.lockstep:
                 return self._dropped(cause)
+            if self.state is LinkState.REFUSED:
+                self._drops[cause] += 1
+                raise LinkError(f"{self.endpoint} refused the plugin: {self.last_error}")
             if cause is DropCause.OVERSIZE:
                 self._drops[cause] += 1
                 raise LinkError(
@@ -358,6 +362,7 @@ class PluginLink:
         if error.code == ErrorCode.BAD_MESSAGE:
             return
         self._go_offline(error.text)
+        self._retry_at = time.monotonic() + _RETRY_REFUSED_S
         if error.code in (ErrorCode.TOKEN, ErrorCode.VERSION):
             self.state = LinkState.REFUSED
 

@@ -5,6 +5,7 @@ notice a dead peer by ZMTP heartbeats. What the parts mean is not known here. Er
 """
 
 import contextlib
+import enum
 import errno
 import ipaddress
 import math
@@ -60,6 +61,14 @@ def is_loopback(endpoint: str) -> bool:
         return False
 
 
+class Sent(enum.Enum):
+    """What became of a message to one peer."""
+
+    QUEUED = "queued"
+    FULL = "full"  # the peer does not read: the message was not taken
+    GONE = "gone"  # no such peer any more
+
+
 class RouterSocket:
     """Bound by a client; knows its peers by identity."""
 
@@ -82,6 +91,7 @@ class RouterSocket:
                 self._socket.curve_secretkey = keys.secret.encode()
                 self._socket.curve_publickey = keys.public.encode()
                 self._socket.curve_server = True
+            self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
             self._socket.bind(endpoint)
         except zmq.ZMQError as error:
             self.close(0)
@@ -92,6 +102,7 @@ class RouterSocket:
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._wake_in, zmq.POLLIN)
+        self._poller.register(self._monitor, zmq.POLLIN)
 
     @property
     def endpoint(self) -> str:
@@ -99,7 +110,7 @@ class RouterSocket:
         return str(self._socket.getsockopt_string(zmq.LAST_ENDPOINT))
 
     def wait(self, timeout_s: float) -> None:
-        """Return when there is something to receive, `wake` was called, or the time is over."""
+        """Return when something came, a peer left, `wake` was called, or the time is over."""
         self._poller.poll(_milliseconds(timeout_s))
         with contextlib.suppress(BlockingIOError):
             while self._wake_in.recv(4096):
@@ -121,20 +132,29 @@ class RouterSocket:
             return None
         return identity, _receive_rest(self._socket, [], max_parts)
 
-    def send(self, identity: bytes, parts: Sequence[Part]) -> bool:
-        """Whether the peer is still there; a peer that does not read loses the message."""
+    def some_peer_left(self) -> bool:
+        """Whether any connection broke since the last call; `send` tells whose, a little later."""
+        left = False
+        while self._monitor.poll(0):
+            self._monitor.recv_multipart()
+            left = True
+        return left
+
+    def send(self, identity: bytes, parts: Sequence[Part]) -> Sent:
+        """Send to one peer; never waits."""
         try:
             self._socket.send_multipart([identity, *parts], zmq.NOBLOCK, copy=False)
         except zmq.Again:
-            return True
+            return Sent.FULL
         except zmq.ZMQError as error:
             if error.errno == errno.EHOSTUNREACH:
-                return False
+                return Sent.GONE
             raise
-        return True
+        return Sent.QUEUED
 
     def close(self, linger_s: float) -> None:
         """Close; what is not sent within `linger_s` is lost."""
+        self._socket.disable_monitor()
         _close_context(self._context, linger_s)
         self._wake_in.close()
         self._wake_out.close()

@@ -142,6 +142,9 @@ class RawPeer:
             if getattr(message, "frames", 1):
                 return message
 
+    def has_message(self) -> bool:
+        return bool(self._socket.poll(0))
+
     def close(self) -> None:
         self._context.destroy(linger=0)
 
