@@ -602,7 +602,7 @@ def test_fuzzed_messages_never_stop_a_recording(client: ClientLink, raw: RawPeer
                 assert isinstance(event, PeerFault | PluginRefused)
                 num_faults += 1
     assert num_frames == 15
-    assert num_faults > 50
+    assert num_faults > 10  # how many came before the end is up to the scheduler
 
 
 def test_bytes_that_are_not_zeromq_never_stop_a_recording(client: ClientLink) -> None:
