@@ -110,9 +110,15 @@ def enhance_session(
         session.require({"color"} | model.requires, f"model '{model.name}'")
         _check_output(video, overwrite)
         run = _Run(session, video, model)
-        resumed = run.resume()
-        run.enhance(resumed, progress)
-        run.join()
+        try:
+            resumed = run.resume()
+            run.enhance(resumed, progress)
+            run.join()
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {error.filename or video}: {error.strerror}; what was finished is "
+                "kept, and the same command goes on from there"
+            ) from error
         return Enhancement(video, layer_path(video), run.manifest.frames, resumed)
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from capture_bridge.errors import OutputError, RealMasterError, SetupError
@@ -82,12 +83,13 @@ class Truth:
             width, height = session.frame(0).header.render_size
             if self.output.exists() and not self.overwrite:
                 raise OutputError(f"{self.output} exists; give --overwrite to replace it")
-            rendered = render_session_truth(
-                session.info.hello, session.headers, indices, spp=self.spp
-            )
-            with (
-                progress_bar(f"path-trace {self.session.name}") as progress,
-                VideoWriter(
+            with progress_bar(f"path-trace {self.session.name}") as progress:
+                progress(0, len(indices))
+                rendered = render_session_truth(
+                    session.info.hello, session.headers, indices, spp=self.spp
+                )
+                first = next(rendered)  # whatever is missing shows here, before a file is made
+                with VideoWriter(
                     self.output,
                     width,
                     height,
@@ -95,12 +97,10 @@ class Truth:
                     crf=TRUTH_CRF,
                     origin_ns=times_ns[0],
                     tags={"session_uuid": session.info.session_uuid, "spp": str(self.spp)},
-                ) as writer,
-            ):
-                progress(0, len(indices))
-                for done, (index, picture) in enumerate(rendered, 1):
-                    writer.write(picture, times_ns[index])
-                    progress(done, len(indices))
+                ) as writer:
+                    for done, (index, picture) in enumerate(chain([first], rendered), 1):
+                        writer.write(picture, times_ns[index])
+                        progress(done, len(indices))
         print(f"{self.output}: {len(indices)} frames at {self.spp} samples per pixel")
         return 0
 

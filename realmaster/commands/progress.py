@@ -41,5 +41,6 @@ def _bar(label: str, num_frames: int = 0) -> "tqdm[None]":
         total=num_frames or None,
         leave=False,
         file=sys.stderr,
+        delay=0.5,
         mininterval=0.2 if sys.stderr.isatty() else 10.0,
     )

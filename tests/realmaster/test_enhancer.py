@@ -127,7 +127,7 @@ def test_nothing_is_overwritten_unasked(session: Path, tmp_path: Path) -> None:
 def test_outputs_that_cannot_be_written_are_told_before_any_work(
     session: Path, tmp_path: Path
 ) -> None:
-    for bad in (tmp_path / "absent" / "out.mp4", tmp_path / "out.avi"):
+    for bad in (tmp_path / "absent" / "out.mp4", tmp_path / "out.avi", Path("/proc/out.mp4")):
         with pytest.raises(OutputError):
             enhance_session(session, bad, CopyModel())
 
