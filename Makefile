@@ -23,7 +23,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 	@.ci/system-packages street truth
 	@echo "Setting up .venv for development …"
 	@.venv/bin/python -c 'import torch' 2>/dev/null || \
-		$(PIP) --retries 1 --extra-index-url $(TORCH_INDEX) torch
+		$(PIP) --quiet --retries 1 --extra-index-url $(TORCH_INDEX) torch
 	@$(PIP) -e '.[street,truth,train,dev]'
 	@touch $@ .venv/.demo
 
