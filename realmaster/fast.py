@@ -131,11 +131,18 @@ def _read_weights(path: Path) -> bytes:
         ) from error
 
 
+def _num_cores() -> int:
+    """The cores that this process may use; onnxruntime itself counts physical ones alone."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _open_network(blob: bytes, path: Path, threads: int | None, *, arena: bool) -> Any:
     """The onnxruntime session of the weights `blob`, which were read from `path`."""
     options = ort.SessionOptions()
     options.enable_cpu_mem_arena = arena
-    options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+    options.intra_op_num_threads = threads or _num_cores()
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
