@@ -1,8 +1,8 @@
 """Trains the fast tier on street samples and exports it: `python -m training.fast`.
 
-Phase 1 learns single frames; phase 2 learns runs of frames with history, at the same time as the
-learning rate decays. Samples that appear in the folder while it runs join in. A checkpoint holds
-all of the loop's state; with `steps` as the budget a resumed run equals an uninterrupted one.
+Some batches are single frames, some are runs of frames with history. Samples that appear in the
+folder while it runs join in. A checkpoint holds all of the loop's state; with `steps` as the budget
+a resumed run equals an uninterrupted one.
 """
 
 import json
@@ -49,19 +49,24 @@ class TrainConfig:
     stop_after: int | None = None
     """Stop at this step as if interrupted, with a checkpoint: the budget stays what it is."""
     seed: int = 0
-    batch: int = 8
-    crop: tuple[int, int] = (128, 128)
-    learning_rate: float = 1e-3
+    batch: int = 4
+    crop: tuple[int, int] = (128, 160)
+    learning_rate: float = 5e-4
     weight_decay: float = 1e-3
-    warmup_steps: int = 200
+    warmup_steps: int = 300
     decay_from: float = 0.6
     """Share of the budget after which the learning rate falls."""
-    history_from: float = 0.75
-    """Share of the budget after which runs of frames are trained."""
-    edge_weight: float = 0.3
+    history_from: float = 0.0
+    """Share of the budget after which some batches are runs of frames, with history."""
+    history_early: float = 0.3
+    history_late: float = 0.5
+    """Share of such batches before and after `decay_from`."""
+    edge_weight: float = 0.2
     similarity_weight: float = 0.02
-    flicker_weight: float = 0.5
-    clip_norm: float = 1.0
+    flicker_weight: float = 0.3
+    clip_norm: float = 0.4
+    skip_norm: float = 5.0
+    """A batch whose gradient is longer is left out: usual ones are below 0.5."""
     ema_decay: float = 0.999
     rescan_steps: int = 200
     validate_minutes: float = 4.0
@@ -122,7 +127,10 @@ def new_loop(config: TrainConfig) -> Loop:
     ema.load_state_dict(net.state_dict())
     ema.requires_grad_(False)
     optimizer = torch.optim.AdamW(
-        net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        net.parameters(),
+        lr=config.learning_rate,
+        betas=(0.9, 0.999),
+        weight_decay=config.weight_decay,
     )
     return Loop(net, ema, optimizer, np.random.default_rng(config.seed))
 
@@ -142,24 +150,30 @@ def learning_rate(config: TrainConfig, loop: Loop) -> float:
     return config.learning_rate * warm * decay
 
 
+def draw_history(config: TrainConfig, loop: Loop) -> tuple[int, int]:
+    """How many frames the next batch has, and how many of the last ones get a gradient."""
+    spent = progress(config, loop)
+    share = config.history_late if spent >= config.decay_from else config.history_early
+    if spent < config.history_from or loop.rng.random() >= share:
+        return 1, 1
+    return int(loop.rng.choice([2, 3, 4], p=[0.6, 0.2, 0.2])), int(loop.rng.choice([1, 1, 2]))
+
+
 def train_step(config: TrainConfig, loop: Loop, samples: list[Sample]) -> float:
     """One optimizer step on one random batch; returns its loss (NaN when it was skipped)."""
-    num_frames = 1
-    if progress(config, loop) >= config.history_from:
-        shortest = min(samples[0].num_frames, 4)
-        num_frames = int(loop.rng.choice([1, 2, shortest], p=[0.25, 0.4, 0.35]))
+    num_frames, with_gradient = draw_history(config, loop)
     windows = draw_windows(samples, config.batch, config.crop, loop.rng)
     batch = cut_batch(samples, windows, config.crop, num_frames)
     for group in loop.optimizer.param_groups:
         group["lr"] = learning_rate(config, loop)
     with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
-        steps = list(run_frames(loop.net, batch, with_gradient=2))
+        steps = list(run_frames(loop.net, batch, with_gradient=with_gradient))
     loss = batch_loss(config, batch, steps)
     loop.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     norm = torch.nn.utils.clip_grad_norm_(loop.net.parameters(), config.clip_norm)
     loop.step += 1
-    if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
+    if not (math.isfinite(loss.item()) and norm.item() < config.skip_norm):
         loop.skipped += 1
         return math.nan
     loop.optimizer.step()

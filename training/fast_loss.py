@@ -23,11 +23,16 @@ def lab(srgb: Tensor) -> Tensor:
     """CIELAB / 100 of sRGB; values outside [0, 1] count as the limit but keep their gradient."""
     x = srgb + (srgb.clamp(0, 1) - srgb).detach()
     linear = torch.where(x <= 0.04045, x / 12.92, ((x.clamp(min=0.04) + 0.055) / 1.055) ** 2.4)
-    xyz = fn.conv2d(linear, _SCALED[:, :, None, None])
+    xyz = _transform(linear, _SCALED)
     root = torch.where(
         xyz > _EPSILON, xyz.clamp(min=_EPSILON) ** (1 / 3), (_KAPPA * xyz + 16) / 116
     )
-    return fn.conv2d(root, _LAB_FROM_ROOT[:, :, None, None]) + _LAB_OFFSET
+    return _transform(root, _LAB_FROM_ROOT) + _LAB_OFFSET
+
+
+def _transform(image: Tensor, matrix: Tensor) -> Tensor:
+    """Every pixel of (N, 3, H, W) times a (3, 3) matrix; quickest in channels-last memory."""
+    return (image.permute(0, 2, 3, 1) @ matrix.T).permute(0, 3, 1, 2)
 
 
 def lab_distance(output_lab: Tensor, truth_lab: Tensor) -> Tensor:
