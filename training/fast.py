@@ -103,6 +103,7 @@ def train(config: TrainConfig) -> Path:
     if config.resume:
         names = load_checkpoint(path, loop)
         train_store.rescan(names)
+        validate_store.rescan()
     report = _Report(config, loop)
     started = time.perf_counter() - loop.elapsed_s
     while progress(config, loop) < 1 and loop.step != config.stop_after:
