@@ -22,6 +22,9 @@ _HEAD_MAPS = 8
 _FULL_MAPS = 15
 _GEOMETRY_MAPS = 9
 _NEAR_M = 10.0
+#: Activations stay within this; those of training samples do, but without normalization a rare view
+#: otherwise sets off the deep layers, which then blind the whole picture.
+_BOUND = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +240,7 @@ def _blocks(width: int, count: int) -> nn.Sequential:
 
 
 def _act(x: Tensor) -> Tensor:
-    return fn.leaky_relu(x, 0.1)
+    return fn.leaky_relu(x, 0.1).clamp(-_BOUND, _BOUND)
 
 
 def _double(x: Tensor) -> Tensor:
