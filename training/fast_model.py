@@ -22,9 +22,9 @@ _HEAD_MAPS = 8
 _FULL_MAPS = 15
 _GEOMETRY_MAPS = 9
 _NEAR_M = 10.0
-#: Activations stay within this; those of training samples do, but without normalization a rare view
-#: otherwise sets off the deep layers, which then blind the whole picture.
-_BOUND = 8.0
+#: What goes into the deep layers stays within this, as it does on every training sample (0.2 at
+#: most). Without it, for want of normalization, a rare view sets them off and blinds the picture.
+_DEEP_BOUND = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,7 @@ class FastNet(nn.Module):
         quarter = _act(self.down[0](half) + self.recall(frame.hidden))
         quarter = self.encode[0](quarter)
         eighth = self.encode[1](_act(self.down[1](quarter)))
+        eighth = eighth.clamp(-_DEEP_BOUND, _DEEP_BOUND)
         x = self.middle[0](_act(self.down[2](eighth)))
         scale, shift = self.context(x.mean((2, 3)))[:, :, None, None].chunk(2, 1)
         x = self.middle[1:](x * (1 + scale) + shift)
@@ -240,7 +241,7 @@ def _blocks(width: int, count: int) -> nn.Sequential:
 
 
 def _act(x: Tensor) -> Tensor:
-    return fn.leaky_relu(x, 0.1).clamp(-_BOUND, _BOUND)
+    return fn.leaky_relu(x, 0.1)
 
 
 def _double(x: Tensor) -> Tensor:

@@ -268,3 +268,13 @@ def test_runtime_sees_what_training_saw(
         expected = step.output.clamp(0, 1)[0].permute(1, 2, 0).numpy() * 255
         difference = np.abs(picture - expected)
         assert difference.mean() < (0.6 if index == 0 else 1.5)
+
+
+def test_a_view_that_sets_off_the_deep_layers_cannot_blind_the_picture() -> None:
+    net = FastNet().eval()
+    inputs = example_inputs(64, 96, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        calm = float(net(*inputs)[0].abs().max())
+        for parameter in net.encode[1].parameters():
+            parameter.mul_(1e3)
+        assert float(net(*inputs)[0].abs().max()) < 20 * calm
