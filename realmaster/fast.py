@@ -144,6 +144,8 @@ def _open_network(blob: bytes, path: Path, threads: int | None, *, arena: bool) 
     options.enable_cpu_mem_arena = arena
     options.intra_op_num_threads = threads or _num_cores()
     options.inter_op_num_threads = 1
+    # Idle threads that spin slow the busy one where two share a core: 109 against 136 ms a frame.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
     providers = [name for name in wanted if name in ort.get_available_providers()]
