@@ -14,7 +14,7 @@ from capture_bridge.messages import Camera
 from engine_plugins.panda3d.device import Device, open_headless
 from engine_plugins.panda3d.gbuffer import PANDA_FROM_CV, GBuffer, Surface, View, matrix
 from engine_plugins.street.hud import draw_hud
-from engine_plugins.street.look import Look
+from engine_plugins.street.look import MOVING, STATIC, Look
 from engine_plugins.street.model import F64, CameraPose, intrinsics
 from engine_plugins.street.panda_scene import attach_meshes
 from engine_plugins.street.scene import Street
@@ -47,7 +47,14 @@ class StreetRenderer:
         self._nodes = attach_meshes(street, self._root)
         self._look = Look(self._device, street, self._root, self._nodes, self.size)
         missing = Surface(semantic=SEMANTIC_CLASSES.index("none"), texture_is_srgb_encoded=False)
-        self._gbuffer = GBuffer(self._device, self._root, self.size, default=missing, cut_out=False)
+        self._gbuffer = GBuffer(
+            self._device,
+            self._root,
+            self.size,
+            default=missing,
+            mask=STATIC | MOVING,
+            cut_out=False,
+        )  # not the sky's card, which would be a white quad in the world
         for key, node in self._nodes.items():
             self._gbuffer.tag(node, key, self._surface(key))
         self._prev: tuple[float, View] | None = None

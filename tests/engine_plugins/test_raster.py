@@ -187,3 +187,11 @@ def test_the_same_seed_gives_the_same_bytes(renderer: StreetRenderer) -> None:
     once = renderer.render(T1, prev_t=T0)
     for name, array in once.items():
         np.testing.assert_array_equal(array, again[name], err_msg=name)
+
+
+def test_nothing_but_the_street_is_in_the_buffers() -> None:
+    with StreetRenderer(build_street(800, "drive"), 256, 144) as renderer:
+        frame = renderer.render(0.2664)
+    surface = np.isfinite(frame["depth"])
+    assert surface.any()
+    assert (frame["instance"][surface] > 0).all()  # the sky's card once stood in the road
