@@ -108,7 +108,7 @@ def _check_chunks(path: Path, findings: _Findings) -> bool:
         except SessionError as error:
             if not use_summary:
                 raise
-            findings.add("", "damaged_index", -1, str(error), cure)
+            findings.add("", "damaged_index", -1, str(error).removesuffix(f"; {cure}"), cure)
             return False
         try:
             places = [(chunk.start, chunk.length) for chunk in file.contents.chunks]
@@ -118,7 +118,9 @@ def _check_chunks(path: Path, findings: _Findings) -> bool:
                     file.chunk_data(chunk)
                 except SessionError as error:
                     sound = False
-                    findings.add("", "damaged_chunk", -1, str(error), cure)
+                    findings.add(
+                        "", "damaged_chunk", -1, str(error).removesuffix(f"; {cure}"), cure
+                    )
         finally:
             file.close()
     if len(seen) == 2 and seen[0] != seen[1]:

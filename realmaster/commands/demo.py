@@ -61,7 +61,7 @@ class Demo:
         with progress_bar("verify") as progress:
             findings = verify(drive, progress=progress).findings
         for finding in findings:
-            print(f"  {finding.text}; {finding.cure}")
+            print(f"  {finding}")
         if findings:
             raise RealMasterError(f"{drive}: {len(findings)} findings; see `realmaster verify`")
         print("  no finding")

@@ -38,7 +38,7 @@ class Verify:
         with progress_bar(f"verify {self.session.name}") as progress:
             checked = verify(self.session, progress=progress, health=self.health == "yes")
         for finding in checked.findings:
-            print(f"finding: {finding.text}; {finding.cure}")
+            print(f"finding: {finding}")
         print(
             f"{self.session}: {checked.frames} frames, {checked.buffers} buffers, "
             f"{checked.num_bytes / 1e6:.1f} MB checked; {len(checked.findings) or 'no'} "
