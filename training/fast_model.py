@@ -2,8 +2,9 @@
 
 The trunk runs at half resolution and below; the output is the input's color under a per-pixel gain,
 plus light times albedo, plus an offset, blended with the motion-warped previous output, all at full
-resolution. One network serves sessions with and without albedo and roughness. This file knows torch
-and tensors: no files, no sessions, no training loop.
+resolution. Every block below half resolution reads normalized features, so that no rare view and no
+bad batch can silence or blind the deep layers. One network serves sessions with and without albedo
+and roughness. This file knows torch and tensors: no files, no sessions, no training loop.
 
 Shape legend: N batch, H and W multiples of 16, B hidden channels.
 """
@@ -22,9 +23,7 @@ _HEAD_MAPS = 8
 _FULL_MAPS = 15
 _GEOMETRY_MAPS = 9
 _NEAR_M = 10.0
-#: What goes into the deep layers stays within this, as it does on every training sample (0.2 at
-#: most). Without it, for want of normalization, a rare view sets them off and blinds the picture.
-_DEEP_BOUND = 0.5
+_CONTEXT_HEADS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ class FastInputs(NamedTuple):
 
 
 class _Residual(nn.Module):
-    """Two 3x3 convolutions around a skip; starts as the identity."""
+    """Two 3x3 convolutions of the normalized features, added to them; starts as the identity."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -70,7 +69,34 @@ class _Residual(nn.Module):
         self.second = _conv(channels, channels, gain=0.0)
 
     def forward(self, x: Tensor) -> Tensor:
-        return _act(x + self.second(_act(self.first(x))))
+        change: Tensor = self.second(_act(self.first(_norm(x))))
+        return x + change
+
+
+class _Context(nn.Module):
+    """What the whole frame says to each place: a scale and a shift per channel, (N, C, 1, 1).
+
+    Every head looks for its own places and takes their mean, so the frame's size does not matter.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.look = _conv(channels, _CONTEXT_HEADS, size=1)
+        self.value = _conv(channels, channels, size=1)
+        self.first = nn.Linear(2 * channels, channels)
+        self.second = nn.Linear(channels, 2 * channels)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = _norm(x)
+        share = torch.softmax(self.look(y).float().flatten(2), 2)[:, :, None]
+        value = self.value(y).float().flatten(2).unflatten(1, (_CONTEXT_HEADS, -1))
+        seen = torch.cat([(value * share).sum(3).flatten(1), y.float().mean((2, 3))], 1)
+        told = self.second(_act(self.first(seen)))[:, :, None, None]
+        scale: Tensor = torch.tanh(told[:, : x.shape[1]])
+        shift: Tensor = told[:, x.shape[1] :]
+        return x * (1 + scale) + shift
 
 
 class FastNet(nn.Module):
@@ -91,9 +117,7 @@ class FastNet(nn.Module):
             for width, count in zip((w4, w8), config.encoder_blocks, strict=True)
         )
         self.middle = _blocks(w16, config.middle_blocks)
-        self.context = nn.Sequential(
-            nn.Linear(w16, w16), nn.LeakyReLU(0.1), nn.Linear(w16, 2 * w16)
-        )
+        self.context = _Context(w16)
         self.up = nn.ModuleList(_conv(b, a, size=1) for a, b in ((w2, w4), (w4, w8), (w8, w16)))
         self.decode = nn.ModuleList(
             _blocks(width, count)
@@ -110,15 +134,13 @@ class FastNet(nn.Module):
         prev = frame.prev * frame.valid
         full, geometry = _features(frame, surface, prev)
         half = _act(self.stem(_act(self.mix(full) + self.mix_geometry(geometry))))
-        quarter = _act(self.down[0](half) + self.recall(frame.hidden))
-        quarter = self.encode[0](quarter)
-        eighth = self.encode[1](_act(self.down[1](quarter)))
-        eighth = eighth.clamp(-_DEEP_BOUND, _DEEP_BOUND)
-        x = self.middle[0](_act(self.down[2](eighth)))
-        scale, shift = self.context(x.mean((2, 3)))[:, :, None, None].chunk(2, 1)
-        x = self.middle[1:](x * (1 + scale) + shift)
-        x = self.decode[1](_act(eighth + _double(self.up[2](x))))
-        x = self.decode[0](_act(quarter + _double(self.up[1](x))))
+        quarter = self.encode[0](self.down[0](half) + self.recall(frame.hidden))
+        quarter = _norm(quarter)
+        eighth = _norm(self.encode[1](self.down[1](quarter)))
+        x = self.middle[0](self.down[2](eighth))
+        x = self.middle[1:](self.context(x))
+        x = self.decode[1](eighth + _double(self.up[2](_norm(x))))
+        x = _norm(self.decode[0](quarter + _double(self.up[1](_norm(x)))))
         hidden = torch.tanh(self.remember(x))
         x = _act(half + _double(self.up[0](x)))
         x = fn.pixel_shuffle(self.head(_act(self.last(x))), 2)
@@ -242,6 +264,11 @@ def _blocks(width: int, count: int) -> nn.Sequential:
 
 def _act(x: Tensor) -> Tensor:
     return fn.leaky_relu(x, 0.1)
+
+
+def _norm(x: Tensor) -> Tensor:
+    """Every pixel's features over their root mean square (Zhang and Sennrich 2019, RMSNorm)."""
+    return x * torch.rsqrt((x * x).mean(1, keepdim=True) + 1e-4)
 
 
 def _double(x: Tensor) -> Tensor:

@@ -270,11 +270,28 @@ def test_runtime_sees_what_training_saw(
         assert difference.mean() < (0.6 if index == 0 else 1.5)
 
 
-def test_a_view_that_sets_off_the_deep_layers_cannot_blind_the_picture() -> None:
+def test_no_size_of_the_deep_features_blinds_or_silences_the_net() -> None:
+    """Features that a bad batch made huge still leave a picture that hears the deep layers."""
+    torch.manual_seed(0)
     net = FastNet().eval()
     inputs = example_inputs(64, 96, torch.Generator().manual_seed(0))
     with torch.no_grad():
-        calm = float(net(*inputs)[0].abs().max())
+        for block in (*net.encode[1], *net.middle):
+            torch.nn.init.kaiming_normal_(block.second.weight)
+        calm = net(*inputs)[0]
         for parameter in net.encode[1].parameters():
             parameter.mul_(1e3)
-        assert float(net(*inputs)[0].abs().max()) < 20 * calm
+        loud = net(*inputs)[0]
+        for parameter in net.middle.parameters():
+            parameter.zero_()
+        silent = net(*inputs)[0]
+    assert float(loud.abs().max()) < 3 * float(calm.abs().max())
+    assert float((loud - silent).abs().max()) > 1e-3
+
+
+def test_a_run_without_a_finite_gradient_ends(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.fast.MAX_SKIPPED", 3)
+    with pytest.raises(SetupError, match="lower the rate"):
+        train(config(folder, tmp_path, similarity_weight=float("nan")))
