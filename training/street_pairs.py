@@ -245,28 +245,38 @@ def run(options: Options) -> int:
         for _, group in itertools.groupby(missing, key=lambda sample: (sample.seed, sample.path))
     ]
     start, done = time.monotonic(), 0
-    # Graphics drivers give back little memory: a process draws some streets and is then replaced.
-    with ProcessPoolExecutor(
-        options.workers,
-        get_context("spawn"),
-        initializer=_end_with_parent,
-        max_tasks_per_child=_STREETS_PER_PROCESS,
-    ) as pool:
+    for turn in _turns(tasks, options.workers * _STREETS_PER_PROCESS):
+        for task, rendered in zip(turn, _rendered(turn, options.workers), strict=True):
+            done += rendered
+            each_s = (time.monotonic() - start) / done
+            name = task.samples[-1].file_name
+            _log.info("%d/%d %s, %.2f s a sample", done, len(missing), name, each_s)
+    return done
+
+
+def _turns(tasks: list[StreetTask], size: int) -> Iterator[list[StreetTask]]:
+    """The tasks in groups of `size`, each for fresh processes.
+
+    Graphics drivers give back little memory. (A pool that replaces its own processes, by
+    max_tasks_per_child, hangs in Python 3.11 once all work is handed out: cpython #115634.)
+    """
+    for first in range(0, len(tasks), size):
+        yield tasks[first : first + size]
+
+
+def _rendered(tasks: list[StreetTask], workers: int) -> Iterator[int]:
+    """Render the tasks in `workers` fresh processes; how many samples each gave, in order."""
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_end_with_parent) as pool:
         try:
-            for task, rendered in zip(tasks, pool.map(render_street, tasks), strict=True):
-                done += rendered
-                each_s = (time.monotonic() - start) / done
-                name = task.samples[-1].file_name
-                _log.info("%d/%d %s, %.2f s a sample", done, len(missing), name, each_s)
+            yield from pool.map(render_street, tasks)
         except BrokenProcessPool as error:
             raise RealMasterError(
-                f"a worker died after {done} of {len(missing)} samples, most likely for want of "
-                "memory; run the command again to go on, with fewer --workers"
+                "a worker died, most likely for want of memory; run the command again to go on, "
+                "with fewer --workers"
             ) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return done
 
 
 def _end_with_parent() -> None:

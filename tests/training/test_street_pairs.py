@@ -82,9 +82,10 @@ def test_options_out_of_range_are_refused(options: Options) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("mitsuba") is None, reason="needs realmaster[truth]")
 def test_a_rendered_sample_is_what_the_head_of_the_file_says(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO)
+    monkeypatch.setattr(street_pairs, "_STREETS_PER_PROCESS", 1)  # its processes are replaced once
     options = Options(seeds="4", out=tmp_path, size="64x36", spp=4, num=1, shard="0/1")
     assert run(options) == 2
     files = sorted(tmp_path.iterdir())
