@@ -21,6 +21,11 @@ class Timeline:
     times_ns: tuple[int, ...]
 
     @property
+    def since_start_ns(self) -> tuple[int, ...]:
+        """The times from the first frame on: enhanced, truth and before/after videos keep them."""
+        return tuple(t_ns - self.times_ns[0] for t_ns in self.times_ns)
+
+    @property
     def seconds(self) -> float:
         """From the first frame's stamp to the last one's."""
         return (self.times_ns[-1] - self.times_ns[0]) * 1e-9 if self.times_ns else 0.0

@@ -13,7 +13,6 @@ from capture_bridge.media import VideoReader, VideoWriter
 from capture_bridge.session import SessionReader
 from realmaster.drawing import ACCENT, write_label
 from realmaster.picture_track import PictureTrack, match_tolerance_ns
-from realmaster.session_times import video_times_ns
 
 U8 = NDArray[np.uint8]
 
@@ -30,7 +29,7 @@ def write_before_after(
     exists or cannot be written.
     """
     with SessionReader(session) as reader, VideoReader(enhanced) as video:
-        times_ns = video_times_ns(reader)
+        times_ns = reader.timeline().since_start_ns
         width, height = reader.headers[0].output_size
         track = PictureTrack(video, enhanced.name, (width, height), match_tolerance_ns(times_ns))
         with VideoWriter(output, width, height, overwrite=overwrite) as writer:

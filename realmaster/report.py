@@ -21,7 +21,6 @@ from realmaster.evaluation import Evaluation, class_names_of, measure
 from realmaster.measure_table import MEASURES, to_markdown
 from realmaster.page import PageText, build_page
 from realmaster.picture_track import PictureTrack, match_tolerance_ns
-from realmaster.session_times import video_times_ns
 
 FILES = ("metrics.json", "metrics.md", "contact_sheet.png", "index.html")
 Progress = Callable[[int, int], None]
@@ -52,7 +51,7 @@ def evaluate(
     with ExitStack() as stack:
         reader = stack.enter_context(SessionReader(session_path))
         reader.require(["color"], "evaluate")
-        times_ns = video_times_ns(reader)
+        times_ns = reader.timeline().since_start_ns
 
         def track(path: Path) -> PictureTrack:
             video = stack.enter_context(VideoReader(path))
