@@ -6,7 +6,9 @@ metric depth (Z), camera-space normals (N.X, N.Y, N.Z), motion in pixels (motion
 file that knows OpenEXR and OpenCV's image files.
 """
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,7 +19,9 @@ import OpenEXR
 from numpy.typing import NDArray
 
 from capture_bridge.buffers import BUFFERS, FrameArrays
-from capture_bridge.errors import OutputError, SessionError
+from capture_bridge.errors import LimitError, OutputError, SessionError
+from capture_bridge.exr_header import ExrHeader
+from capture_bridge.fields import DEFAULT_LIMITS
 
 Array = NDArray[np.generic]
 _CODES = np.arange(256) / 255.0
@@ -112,6 +116,76 @@ def read_exr(path: str | Path) -> tuple[FrameArrays, dict[str, str]]:
         raise SessionError(f"cannot read {path} as an EXR of this program: {error}") from error
     texts = {k: v for k, v in header.items() if isinstance(v, str) and k != _BUFFERS_ATTRIBUTE}
     return arrays, texts
+
+
+def read_exr_channels(header: ExrHeader, names: Sequence[str]) -> dict[str, Array]:
+    """Channels (H, W) of any program's file, in the type in which they are stored.
+
+    header: of `read_exr_header`, which has checked what the file claims; names: of its channels.
+    Raises SessionError where the pixels are damaged, LimitError where they are too many.
+    """
+    path = header.path
+    decoded_bytes = sum(
+        np.dtype(dtype).itemsize * part.width * part.height
+        for part in header.parts
+        for name, dtype in part.channels.items()
+        if len(header.parts) > 1 or name in names
+    )
+    if decoded_bytes > DEFAULT_LIMITS.frame_bytes:
+        raise LimitError(
+            f"{path} holds {decoded_bytes} bytes of pixels; the limit is "
+            f"{DEFAULT_LIMITS.frame_bytes}: render fewer layers into one file"
+        )
+    try:
+        with _silent_stderr():
+            planes = _all_parts(path) if len(header.parts) > 1 else _one_part(header, names)
+    except (RuntimeError, OSError, ValueError, TypeError, MemoryError) as error:
+        raise SessionError(
+            f"{path} is damaged: its pixels cannot be decoded ({error}); render this frame again"
+        ) from error
+    lacking = [name for name in names if name not in planes]
+    if lacking:
+        raise SessionError(f"{path} is damaged: it lacks {', '.join(lacking)}")
+    return {name: planes[name] for name in names}
+
+
+def _one_part(header: ExrHeader, names: Sequence[str]) -> dict[str, Array]:
+    """Only the channels that are named; the others are not unpacked into memory."""
+    part = header.parts[0]
+    file = OpenEXR.InputFile(str(header.path))
+    try:
+        planes = file.channels(list(names))
+    finally:
+        file.close()
+    shape = (part.height, part.width)
+    return {
+        name: np.frombuffer(plane, np.dtype(part.channels[name])).reshape(shape)
+        for name, plane in zip(names, planes, strict=True)
+    }
+
+
+def _all_parts(path: Path) -> dict[str, Array]:
+    """Channels of all parts, named as ExrHeader.channels does."""
+    with OpenEXR.File(str(path), separate_channels=True) as file:
+        return {
+            f"{part.name()}.{name}": channel.pixels
+            for part in file.parts
+            for name, channel in part.channels.items()
+        }
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """OpenEXR prints what it raises, from C; a person gets one line, the exception's."""
+    kept = os.dup(2)
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "make a whole session of one that was cut off",
         ),
         "export": ("realmaster.commands.sessions:Export", "a session as mp4, png or exr"),
+        "import": (
+            "realmaster.commands.renders:Import",
+            "a session of what Unreal's Movie Render Queue wrote",
+        ),
         "enhance": ("realmaster.commands.lift:Enhance", "lift a session to photoreal video"),
         "truth": (
             "realmaster.commands.lift:Truth",
