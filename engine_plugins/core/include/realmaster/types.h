@@ -33,8 +33,8 @@ constexpr std::size_t item_bytes(DType dtype) noexcept {
 }
 
 // One buffer of one frame. Its name is a row of engine_plugins/buffers.json, whose dtype and
-// components it must have, or a name of the plugin's own. The name must stay valid for ever
-// (a literal). row_pitch: bytes from row to row, a multiple of item_bytes; 0 means tight.
+// components it must have, or a name of the plugin's own of at most 63 bytes. row_pitch: bytes from
+// row to row, a multiple of item_bytes; 0 means tight.
 struct BufferDesc {
     const char* name = "";
     std::uint32_t width = 0;
@@ -142,8 +142,8 @@ struct Config {
     bool checksum = false;       // CRC-32 of every payload
     bool shared_memory = true;   // use it where the client offers it
     std::uint32_t slots = 6;     // frames being read back or waiting to be sent; at most 64
-    // Memory of one slot; 0: what the streams need at twice their declared area, rows padded to
-    // 256 bytes. Reserved at start, paid for only when touched.
+    // A slot starts with room for the streams and grows when a frame was larger (which is dropped),
+    // up to this; 0: 512 MiB. Memory is reserved by the worker and paid for when touched.
     std::size_t max_frame_bytes = 0;
     std::uint32_t lockstep_timeout_ms = 30000;  // then a frame is dropped after all
     std::uint32_t close_timeout_ms = 2000;      // how long the destructor may take
