@@ -12,7 +12,7 @@ import shutil
 import zipfile
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -53,6 +53,9 @@ class Model(Protocol):
 
         `state` is updated in place after each frame, so that a later call goes on from there.
         """
+
+    def summary(self, state: State) -> Mapping[str, str]:
+        """What the layer is to say about the run beside the pictures, from its last state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,12 +222,13 @@ class _Run:
         firsts = range(0, self.manifest.frames, SEGMENT_FRAMES)
         tags = {"session_uuid": self.manifest.session_uuid, "model": self.manifest.model}
         join_videos([self._path(first, "mp4") for first in firsts], self._video, tags=tags)
+        summary = self._model.summary(_load_state(self._path(firsts[-1], "npz")))
         frames = [
             LayerFrame(**record)
             for first in firsts
             for record in json.loads(self._path(first, "json").read_bytes())
         ]
-        write_layer(layer_path(self._video), self._video.name, frames, tags=tags)
+        write_layer(layer_path(self._video), self._video.name, frames, tags={**summary, **tags})
         shutil.rmtree(self._folder)
 
     def _path(self, first: int, suffix: str) -> Path:

@@ -8,7 +8,7 @@ This file knows arrays, onnxruntime and the model's inputs; it never imports tor
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +91,10 @@ class FastModel:
         """
         for frame in frames:
             yield self.enhance_frame(frame, state)
+
+    def summary(self, state: "State") -> Mapping[str, str]:
+        """The weights that made it."""
+        return {"weights": self.fingerprint}
 
     def enhance_frame(self, frame: "SessionFrame", state: "State") -> U8:
         """The picture of one frame; `state` is read and updated in place."""

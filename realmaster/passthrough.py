@@ -1,6 +1,6 @@
 """The model that changes nothing: the pipeline's test double, which enters by the public door."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,3 +21,7 @@ class CopyModel:
         for frame in frames:
             state["frames"] = np.array(int(state.get("frames", np.array(0))) + 1)
             yield np.ascontiguousarray(frame.array("color")[..., :3])
+
+    def summary(self, state: State) -> Mapping[str, str]:
+        """How many frames went through."""
+        return {"copied": str(int(state["frames"]))}

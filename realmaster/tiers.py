@@ -1,20 +1,52 @@
 """The table of models that `--model` takes; each is imported only when it is asked for."""
 
 import importlib
-from collections.abc import Callable, Mapping
+import importlib.util
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Annotated, Literal
+
+import tyro
 
 from capture_bridge.errors import SetupError
 from realmaster.enhancer import Model
+from realmaster.families.presets import PRESETS
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """What a user may set of a diffusion model; None is the preset's own."""
+
+    adapter: tuple[str, ...] = ()
+    """IC-LoRA adapters: .safetensors files, or Hub ids (owner/name or owner/name/FILE)."""
+    strength: float = 1.0
+    """How much of the adapters."""
+    prompt: str = "a photorealistic video, filmed with a real camera"
+    """What the video shows; adapters' trigger words come before it by themselves."""
+    negative: str = "video game, 3D render, cartoon, blurry, low quality, distorted"
+    """What guidance leads away from."""
+    steps: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Denoising steps."""
+    guidance: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
+    """How strongly the prompt is followed; 1 makes each step twice as quick."""
+    seed: int = 0
+    """Of the noise; the same seed gives the same video."""
+    size: Annotated[tuple[int, int] | None, tyro.conf.Suppress] = None
+    """(width, height) whose number of pixels it works at."""
+    weights: Annotated[str | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """A folder in diffusers' layout or a Hub id in the place of the preset's weights."""
+    fit: Literal["auto", "none", "offload", "fp8"] = "auto"
+    """How video memory is saved; auto picks by what is free and says so."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """One row. factory: "module:callable" that makes the model without arguments."""
+    """One row. factory: "module:callable"; it gets name and options where it `takes_options`."""
 
     factory: str
     what: str
+    takes_options: bool = False
 
 
 MODELS: Mapping[str, Tier] = MappingProxyType(
@@ -22,13 +54,33 @@ MODELS: Mapping[str, Tier] = MappingProxyType(
         "fast": Tier("realmaster.fast:FastModel", "recurrent G-buffer U-Net, runs on a CPU"),
         "copy": Tier("realmaster.passthrough:CopyModel", "the render itself, to try the pipeline"),
     }
+    | {
+        name: Tier("realmaster.diffusion:DiffusionModel", preset.what, takes_options=True)
+        for name, preset in PRESETS.items()
+    }
 )
 
 
-def load_model(name: str) -> Model:
-    """The model of that name; SetupError when there is none."""
+def load_model(name: str, options: ModelOptions | None = None) -> Model:
+    """The model of that name; SetupError when there is none or it does not take the options."""
     if name not in MODELS:
         raise SetupError(f"there is no model '{name}'; there are {', '.join(MODELS)}")
-    module, _, attribute = MODELS[name].factory.partition(":")
-    factory: Callable[[], Model] = getattr(importlib.import_module(module), attribute)
-    return factory()
+    tier = MODELS[name]
+    module, _, attribute = tier.factory.partition(":")
+    if not tier.takes_options:
+        if options not in (None, ModelOptions()):
+            raise SetupError(
+                f"'{name}' has no adapter, prompt, steps or weights to set: those belong to "
+                f"{', '.join(PRESETS)}"
+            )
+        model: Model = getattr(importlib.import_module(module), attribute)()
+        return model
+    missing = [p for p in ("torch", "diffusers", "peft") if importlib.util.find_spec(p) is None]
+    if missing:
+        raise SetupError(
+            f"'{name}' needs {', '.join(missing)}: pip install 'realmaster[diffusion]'"
+        )
+    made: Model = getattr(importlib.import_module(module), attribute)(
+        name, options or ModelOptions()
+    )
+    return made

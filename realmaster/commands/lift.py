@@ -1,17 +1,20 @@
 """`enhance`, `truth` and `evaluate`."""
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from capture_bridge.errors import OutputError, RealMasterError, SetupError
 from capture_bridge.media import VideoWriter
 from capture_bridge.session import SessionReader
-from realmaster.commands.options import OutputPath, SessionPath, VideoPath
+from realmaster.commands.options import OutputPath, SessionPath, VideoPath, parse_size
 from realmaster.commands.progress import progress_bar
 from realmaster.enhancer import enhance_session
-from realmaster.tiers import load_model
+from realmaster.tiers import ModelOptions, load_model
 
 #: H.264 quality of a truth: it is measured against, so its own loss must not show.
 TRUTH_CRF = 8
@@ -30,17 +33,26 @@ class Enhance:
     output: OutputPath
     """The video to write (.mp4)."""
     model: str = "fast"
-    """Which model: fast (bundled, runs on a CPU), or copy (changes nothing)."""
+    """Which model: fast (bundled, runs on a CPU), copy (changes nothing), or a diffusion preset
+    (wan2.2-5b, wan2.1-1.3b, wan2.1-14b, wan2.2-a14b; tiny with --weights, for a CPU)."""
+    size: str = ""
+    """The size that a diffusion model works at, such as 832x480; by default what it was made for.
+    The video keeps the session's size."""
+    options: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
     overwrite: bool = False
     """Replace the output if it exists."""
 
     def run(self) -> int:
         """Enhance and say what was written."""
+        options = self.options
+        if self.size:
+            options = replace(options, size=parse_size(self.size))
+        model = load_model(self.model, options)
         with progress_bar(f"enhance {self.session.name}") as progress:
             made = enhance_session(
                 self.session,
                 self.output,
-                load_model(self.model),
+                model,
                 overwrite=self.overwrite,
                 progress=progress,
             )

@@ -1,0 +1,205 @@
+"""The diffusion tier behind the seam of enhancer.py: preset, adapters, windows over a session.
+
+The model is built when the first frame shows the size. This file joins what families, adapters and
+windows know; it holds no mathematics.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from diffusers import AutoencoderKLWan
+from huggingface_hub import hf_hub_download, list_repo_files
+
+from capture_bridge.errors import SetupError
+from realmaster.adapters import Adapter, attach, check_base, read_adapter
+from realmaster.families.fit import Fit, choose, device_for, free_gib, next_fit, place
+from realmaster.families.presets import PRESETS, Preset
+from realmaster.families.prompts import wan_prompts
+from realmaster.families.wan import U8, Text, WanClips, flow_of, spatial_multiple, working_size
+from realmaster.families.weights import load
+from realmaster.in_context import InContextTransformer
+from realmaster.tiers import ModelOptions
+from realmaster.windows import Windows, enhance_in_windows, seams
+
+if TYPE_CHECKING:
+    from capture_bridge.session import SessionFrame
+    from realmaster.enhancer import State
+
+log = logging.getLogger(__name__)
+
+
+class DiffusionModel:
+    """One preset with the user's options. SetupError where it cannot run here."""
+
+    requires = frozenset[str]()
+
+    def __init__(self, name: str, options: ModelOptions) -> None:
+        self.name = name
+        self._options = options
+        self._preset = _preset(name, options)
+        self._device = device_for(name, self._preset)
+        self._fit = _fit(name, self._preset, options, self._device)
+        self._adapters = [
+            (read_adapter(_adapter_file(source)), options.strength) for source in options.adapter
+        ]
+        for adapter, _ in self._adapters:
+            check_base(adapter, name, (self._preset.source, *self._preset.also_known_as, name))
+        self._stride = _reference_stride([adapter for adapter, _ in self._adapters])
+        self.fingerprint = self._fingerprint()
+        self._clips: WanClips | None = None
+
+    def enhance(self, frames: "Iterable[SessionFrame]", state: "State") -> Iterator[U8]:
+        """One (H, W, 3) sRGB picture per frame; see enhancer.Model."""
+        frames = iter(frames)
+        first = next(frames, None)
+        if first is None:
+            return
+        height, width = first.array("color").shape[:2]
+        if self._clips is None:
+            self._clips = self._open((width, height))
+        windows = Windows(self._preset.fresh, self._preset.overlap)
+        yield from enhance_in_windows(
+            self, windows, chain([first], frames), state, self._options.seed
+        )
+
+    def generate(self, render: U8, anchors: U8 | None, seed: int) -> U8:
+        """One window's clip; where memory runs out, once more with the next way to fit."""
+        assert self._clips is not None
+        try:
+            return self._clips.generate(render, anchors, seed)
+        except torch.OutOfMemoryError as error:
+            fit = next_fit(self._fit, self._preset)
+            height, width = render.shape[1:3]
+            if fit is None:
+                raise SetupError(
+                    f"{self.name} runs out of video memory at {width}x{height} even with "
+                    f"--fit {self._fit}: give a smaller --size or take a smaller model"
+                ) from error
+            log.warning("out of video memory with --fit %s: going on with %s", self._fit, fit)
+            self._clips = None
+            torch.cuda.empty_cache()
+            self._fit = fit
+            self._clips = self._open((width, height))
+            return self._clips.generate(render, anchors, seed)
+
+    def summary(self, state: "State") -> dict[str, str]:
+        """What the layer says about the run: settings, and the score of every seam."""
+        joins = [{"frame": at, "difference": round(score, 3)} for at, score in seams(state)]
+        return {
+            "preset": self.name,
+            "source": self._preset.source,
+            "fit": self._fit,
+            "seams": json.dumps(joins),
+        }
+
+    def _open(self, size: tuple[int, int]) -> WanClips:
+        """The components at work for pictures of (width, height) `size`."""
+        preset, device = self._preset, self._device
+        dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
+        prompts = (self._prompt(),) + ((self._options.negative,) if preset.guidance != 1 else ())
+        embeddings = [
+            embedding.to(device, dtype) for embedding in wan_prompts(preset.source, prompts, device)
+        ]
+        vae = load(AutoencoderKLWan, preset.source, "vae", torch_dtype=torch.float32)
+        names = ("transformer",) if preset.boundary is None else ("transformer", "transformer_2")
+        experts = []
+        for name in names:
+            expert = load(InContextTransformer, preset.source, name, torch_dtype=dtype)
+            if self._adapters:
+                attach(expert, self._adapters)
+            place(expert, vae, self._fit, device)
+            experts.append(expert)
+        multiple = spatial_multiple(experts[0], vae) * self._stride
+        at = working_size(size, preset.size, multiple)
+        guidance = (preset.guidance, preset.guidance_low or preset.guidance)
+        flow = flow_of(preset.steps, preset.shift, guidance, preset.boundary or 0.0)
+        log.info("%s at %dx%d on %s, fit: %s", self.name, *at, device, self._fit)
+        return WanClips(
+            experts, vae, Text(*embeddings), flow, at, reference_stride=self._stride, device=device
+        )
+
+    def _prompt(self) -> str:
+        triggers = [adapter.trigger for adapter, _ in self._adapters if adapter.trigger]
+        return " ".join([*triggers, self._options.prompt])
+
+    def _fingerprint(self) -> str:
+        told = {
+            "preset": asdict(replace(self._preset, vram_gib={})),
+            "options": {**asdict(self._options), "adapter": [], "fit": ""},
+            "adapters": [_adapter_digest(adapter) for adapter, _ in self._adapters],
+        }
+        text = json.dumps(told, sort_keys=True, default=str)
+        return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def _preset(name: str, options: ModelOptions) -> Preset:
+    """The row, with what the user set in its place."""
+    preset = PRESETS[name]
+    source = options.weights or preset.source
+    if not source:
+        raise SetupError(f"{name} has no weights of its own: give --weights FOLDER")
+    if options.steps is not None and not 1 <= options.steps <= 1000:
+        raise SetupError(f"--steps {options.steps}: from 1 to 1000 are possible")
+    return replace(
+        preset,
+        source=source,
+        steps=options.steps or preset.steps,
+        guidance=preset.guidance if options.guidance is None else options.guidance,
+        guidance_low=preset.guidance_low if options.guidance is None else options.guidance,
+        size=options.size or preset.size,
+    )
+
+
+def _fit(name: str, preset: Preset, options: ModelOptions, device: str) -> Fit:
+    if options.fit != "auto":
+        return options.fit
+    return choose(name, preset, free_gib(device))
+
+
+def _adapter_file(source: str) -> Path:
+    """A file of that path, or the one .safetensors of a Hub id (`owner/name[/file]`)."""
+    path = Path(source)
+    if path.suffix == ".safetensors" and (path.exists() or source.count("/") != 2):
+        return path
+    owner, _, rest = source.partition("/")
+    name, _, file = rest.partition("/")
+    try:
+        files = [file] if file else list_repo_files(f"{owner}/{name}")
+        found = [entry for entry in files if entry.endswith(".safetensors")]
+        if len(found) == 1:
+            return Path(hf_hub_download(f"{owner}/{name}", found[0]))
+    except (OSError, ValueError) as error:
+        raise SetupError(
+            f"the adapter {source} is no file here, and the Hub does not give it: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    raise SetupError(
+        f"{source} holds {len(found)} adapters ({', '.join(found[:4])}): name one as "
+        f"{owner}/{name}/FILE.safetensors"
+    )
+
+
+def _reference_stride(adapters: list[Adapter]) -> int:
+    strides = {adapter.reference_stride for adapter in adapters}
+    if len(strides) > 1:
+        raise SetupError(
+            "the adapters want references of different sizes (reference_downscale_factor "
+            f"{', '.join(map(str, sorted(strides)))}): they cannot work together"
+        )
+    return strides.pop() if strides else 1
+
+
+def _adapter_digest(adapter: Adapter) -> str:
+    digest = hashlib.sha256(adapter.name.encode())
+    for module in sorted(adapter.modules):
+        factors = adapter.modules[module]
+        for factor in (factors.a, factors.b):
+            digest.update(module.encode() + factor.float().numpy().tobytes())
+    return digest.hexdigest()

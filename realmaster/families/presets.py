@@ -1,0 +1,116 @@
+"""The table of presets: which weights, from whom, under which licence, and how they are run.
+
+Settings are the vendors' own where they publish them. Pure data: this file never imports torch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+FamilyName = Literal["wan", "ltx2"]
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """One row.
+
+    source: a Hub id in diffusers' layout. size: (width, height) it was made for; other shapes keep
+    the number of pixels. fresh, overlap: frames of a window (windows.py). steps, shift, guidance:
+    of the flow (guidance 1 runs the model once a step). boundary: the noise level below which the
+    second expert takes over, with `guidance_low`. vram_gib: {what is done to fit: memory that
+    suffices at `size`, estimated from the weights' bytes and the activations}.
+    """
+
+    family: FamilyName
+    source: str
+    licence: str
+    what: str
+    size: tuple[int, int]
+    fps: float
+    steps: int
+    shift: float
+    guidance: float
+    vram_gib: Mapping[str, float]
+    fresh: int = 48
+    overlap: int = 9
+    boundary: float | None = None
+    guidance_low: float | None = None
+    sigmas: tuple[float, ...] = ()
+    also_known_as: tuple[str, ...] = ()
+
+
+_APACHE = "Apache-2.0"
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        "tiny": Preset(
+            family="wan",
+            source="",
+            licence=_APACHE,
+            what="the same code on a CPU: a small checkpoint of the Wan classes (--weights FOLDER)",
+            size=(256, 144),
+            fps=24,
+            steps=4,
+            shift=3.0,
+            guidance=1.0,
+            fresh=24,
+            overlap=5,
+            vram_gib={"none": 0.5},
+        ),
+        "wan2.2-5b": Preset(
+            family="wan",
+            source="Wan-AI/Wan2.2-TI2V-5B-Diffusers",
+            licence=_APACHE,
+            what="5 billion parameters, 16x smaller latents: the quickest at 720p",
+            size=(1280, 704),
+            fps=24,
+            steps=50,
+            shift=5.0,
+            guidance=5.0,
+            vram_gib={"none": 24, "offload": 16, "fp8": 12},
+            also_known_as=("Wan2.2-TI2V-5B",),
+        ),
+        "wan2.1-1.3b": Preset(
+            family="wan",
+            source="Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
+            licence=_APACHE,
+            what="1.3 billion parameters, for small cards",
+            size=(832, 480),
+            fps=16,
+            steps=50,
+            shift=3.0,
+            guidance=5.0,
+            vram_gib={"none": 12, "offload": 8, "fp8": 6},
+            also_known_as=("Wan2.1-T2V-1.3B",),
+        ),
+        "wan2.1-14b": Preset(
+            family="wan",
+            source="Wan-AI/Wan2.1-T2V-14B-Diffusers",
+            licence=_APACHE,
+            what="14 billion parameters",
+            size=(832, 480),
+            fps=16,
+            steps=50,
+            shift=5.0,
+            guidance=5.0,
+            vram_gib={"none": 48, "offload": 32, "fp8": 24},
+            also_known_as=("Wan2.1-T2V-14B",),
+        ),
+        "wan2.2-a14b": Preset(
+            family="wan",
+            source="Wan-AI/Wan2.2-T2V-A14B-Diffusers",
+            licence=_APACHE,
+            what="two experts of 14 billion parameters, one for much noise and one for little",
+            size=(832, 480),
+            fps=16,
+            steps=40,
+            shift=12.0,
+            guidance=4.0,
+            guidance_low=3.0,
+            boundary=0.875,
+            vram_gib={"none": 80, "offload": 40, "fp8": 24},
+            also_known_as=("Wan2.2-T2V-A14B",),
+        ),
+    }
+)

@@ -1,0 +1,60 @@
+"""Loads a model's components from a folder or the Hub; whatever fails is one line with its cure.
+
+safetensors alone: a checkpoint that needs unpickling is refused.
+"""
+
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
+from safetensors import SafetensorError
+
+from capture_bridge.errors import SetupError
+
+
+def load(component: Any, source: str, subfolder: str, **options: Any) -> Any:
+    """`component.from_pretrained` of one subfolder, ready for inference. SetupError."""
+    where = f"{source} ({subfolder})"
+    local = Path(source)
+    is_hub_id = not local.exists() and re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", source)
+    if not is_hub_id and not (local / subfolder).is_dir():
+        raise SetupError(f"{where}: there is no such folder; it must be in diffusers' layout")
+    try:
+        with warnings.catch_warnings():  # diffusers passes the Hub what the Hub has dropped
+            warnings.filterwarnings("ignore", message="The `local_dir_use_symlinks`")
+            made = component.from_pretrained(source, subfolder=subfolder, **options)
+    except (SafetensorError, ValueError, KeyError, RuntimeError, EOFError) as error:
+        raise SetupError(f"{where} is damaged or another model: {_first_line(error)}") from error
+    except OSError as error:
+        raise SetupError(_absent(where, source, error)) from error
+    return made.eval() if hasattr(made, "eval") else made
+
+
+def _absent(where: str, source: str, error: OSError) -> str:
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    if any(isinstance(cause, GatedRepoError) for cause in causes):
+        return (
+            f"{where} asks for its licence to be accepted: do that at "
+            f"https://huggingface.co/{source}, then log in with: hf auth login"
+        )
+    if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
+        return f"{where}: the Hub has no such model, and there is no folder of that name"
+    if any(isinstance(c, LocalEntryNotFoundError | ConnectionError) for c in causes) or (
+        "connect" in str(error)
+    ):
+        return (
+            f"{where} is not on this machine and the Hub cannot be reached; fetch it where there "
+            f"is a network, with: hf download {source}"
+        )
+    return f"{where} cannot be read: {_first_line(error)}"
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return (text[0] if text else type(error).__name__)[:300]

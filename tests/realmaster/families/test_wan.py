@@ -1,0 +1,140 @@
+"""The Wan family on a tiny checkpoint of the real classes: any length, any size, anchors held."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKLWan
+
+from capture_bridge.errors import SetupError
+from realmaster.families.wan import U8, Text, WanClips, flow_of, resized, working_size
+from realmaster.families.weights import load
+from realmaster.in_context import InContextTransformer
+from tests.realmaster.families.tiny_checkpoint import write_tiny
+
+SIZE = (32, 16)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny(tmp_path_factory.mktemp("tiny"), experts=2)
+
+
+def clips(checkpoint: Path, *, guidance: float = 1.0, stride: int = 1, steps: int = 2) -> WanClips:
+    generator = torch.Generator().manual_seed(0)
+    text = Text(*(torch.randn(1, 3, 16, generator=generator) for _ in range(2)))
+    return WanClips(
+        [load(InContextTransformer, str(checkpoint), "transformer")],
+        load(AutoencoderKLWan, str(checkpoint), "vae"),
+        text,
+        flow_of(steps, 3.0, (guidance,)),
+        SIZE if stride == 1 else (SIZE[0], 2 * SIZE[1]),
+        reference_stride=stride,
+    )
+
+
+def render(count: int, size: tuple[int, int] = SIZE, seed: int = 0) -> U8:
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (count, size[1], size[0], 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 6])
+def test_a_clip_has_as_many_pictures_as_frames(checkpoint: Path, count: int) -> None:
+    made = clips(checkpoint).generate(render(count, (30, 20)), None, 0)
+    assert made.shape == (count, 20, 30, 3)
+    assert made.dtype == np.uint8
+
+
+def test_the_same_seed_gives_the_same_pictures(checkpoint: Path) -> None:
+    model = clips(checkpoint)
+    first, again, other = (model.generate(render(5), None, seed) for seed in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_the_render_is_heard(checkpoint: Path) -> None:
+    model = clips(checkpoint)
+    dark, bright = (np.full((5, 16, 32, 3), level, np.uint8) for level in (10, 240))
+    assert not np.array_equal(model.generate(dark, None, 0), model.generate(bright, None, 0))
+
+
+def test_anchors_are_held_as_they_were_encoded(checkpoint: Path) -> None:
+    model = clips(checkpoint)
+    clip, anchors = render(9), render(5, seed=3)
+    held = model.encode(anchors)
+    latents = model.denoise(model.encode(clip), held, 0)
+    assert torch.equal(latents[:, :, :2], held)
+    assert latents.shape == model.encode(clip).shape
+    assert model.generate(clip, anchors[:4], 0).shape == clip.shape  # one whole latent frame
+
+
+def test_guidance_leads_away_from_the_negative_prompt(checkpoint: Path) -> None:
+    plain, guided = clips(checkpoint), clips(checkpoint, guidance=4.0)
+    latents = plain.encode(render(5))
+    assert not torch.equal(plain.denoise(latents, None, 0), guided.denoise(latents, None, 0))
+
+
+def test_two_experts_share_the_noise_levels(checkpoint: Path) -> None:
+    first, second = (
+        load(InContextTransformer, str(checkpoint), name)
+        for name in ("transformer", "transformer_2")
+    )
+    vae, text = load(AutoencoderKLWan, str(checkpoint), "vae"), Text(torch.zeros(1, 3, 16))
+
+    def run(experts: list[InContextTransformer], boundary: float) -> torch.Tensor:
+        model = WanClips(experts, vae, text, flow_of(4, 1.0, (1.0,), boundary), SIZE)
+        return model.denoise(model.encode(render(5)), None, 0)
+
+    assert torch.equal(run([first, second], 0.0), run([first], 0.0))
+    assert torch.equal(run([first, second], 1.1), run([second], 0.0))
+    mixed = run([first, second], 0.6)
+    assert not torch.equal(mixed, run([first], 0.0))
+    assert not torch.equal(mixed, run([second], 0.0))
+
+
+def test_a_smaller_reference_works(checkpoint: Path) -> None:
+    model = clips(checkpoint, stride=2)
+    assert model.generate(render(5, (32, 32)), None, 0).shape == (5, 32, 32, 3)
+    assert model.encode(render(5, (32, 32)), 2).shape[3:] == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("size", "wanted"),
+    [
+        ((1920, 1080), (1280, 704)),
+        ((1280, 720), (1280, 704)),
+        ((720, 1280), (704, 1280)),
+        ((320, 180), (320, 192)),
+    ],
+)
+def test_working_sizes_keep_the_shape(size: tuple[int, int], wanted: tuple[int, int]) -> None:
+    assert working_size(size, (1280, 704), 32) == wanted
+
+
+def test_resizing_keeps_a_flat_picture_and_its_dtype() -> None:
+    flat = np.full((2, 10, 14, 3), 77, np.uint8)
+    assert np.array_equal(resized(flat, (28, 20)), np.full((2, 20, 28, 3), 77, np.uint8))
+
+
+def test_missing_and_damaged_weights_end_in_one_line(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="diffusers' layout"):
+        load(AutoencoderKLWan, str(checkpoint), "vae_2")
+    broken = write_tiny(tmp_path)
+    weights = next((broken / "vae").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-50])
+    with pytest.raises(SetupError, match="damaged"):
+        load(AutoencoderKLWan, str(broken), "vae")
+    weights.unlink()
+    with pytest.raises(SetupError) as caught:
+        load(AutoencoderKLWan, str(broken), "vae")
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_that_are_neither_here_nor_reachable_say_how_to_get_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(SetupError, match=r"hf download nobody/nothing-at-all") as caught:
+        load(AutoencoderKLWan, "nobody/nothing-at-all", "vae")
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,185 @@
+"""The diffusion tier through the public door: a tiny checkpoint of the real classes, on a CPU."""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from capture_bridge.errors import SetupError
+from capture_bridge.layer import read_layer
+from capture_bridge.media import VideoReader
+from capture_bridge.session import SessionReader, SessionWriter
+from realmaster import enhancer
+from realmaster.cli import main
+from realmaster.diffusion import DiffusionModel
+from realmaster.enhancer import enhance_session, layer_path
+from realmaster.families.fit import choose, next_fit
+from realmaster.families.presets import PRESETS
+from realmaster.tiers import MODELS, ModelOptions, load_model
+from tests.capture_bridge.analytic_engine import AnalyticEngine
+from tests.realmaster.families.tiny_checkpoint import write_tiny
+
+FRAMES = 24
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return record(tmp_path_factory.mktemp("session") / "s.mcap", FRAMES, (128, 72))
+
+
+def record(path: Path, frames: int, size: tuple[int, int]) -> Path:
+    engine = AnalyticEngine(width=size[0], height=size[1])
+    with SessionWriter(path, engine.hello(), codec="raw") as writer:
+        for index in range(frames):
+            writer.write_frame(engine.message(index), t_recv_ns=1 + index, epoch=1)
+    return path
+
+
+def tiny(checkpoint: Path, **changes: object) -> DiffusionModel:
+    options = ModelOptions(weights=str(checkpoint), steps=2, **changes)  # type: ignore[arg-type]
+    model = load_model("tiny", options)
+    assert isinstance(model, DiffusionModel)
+    return model
+
+
+def lora(path: Path, metadata: dict[str, str], module: str = "blocks.0.self_attn.q") -> Path:
+    stem = f"diffusion_model.{module}"
+    generator = torch.Generator().manual_seed(0)
+    tensors = {
+        f"{stem}.lora_A.weight": torch.randn(2, 48, generator=generator),
+        f"{stem}.lora_B.weight": torch.randn(48, 2, generator=generator),
+    }
+    save_file(tensors, path, metadata)
+    return path
+
+
+def test_a_session_comes_out_whole_within_a_minute(
+    checkpoint: Path, session: Path, tmp_path: Path
+) -> None:
+    started = time.monotonic()
+    out = tmp_path / "o.mp4"
+    code = main(
+        ["enhance", str(session), "-o", str(out), "--model", "tiny", "--weights", str(checkpoint)]
+    )
+    assert code == 0
+    assert time.monotonic() - started < 60
+    with SessionReader(session) as reader, VideoReader(out) as video:
+        times = reader.timeline().since_start_ns
+        shown = [(picture.shape, t_ns) for picture, t_ns in video]
+        layer = read_layer(layer_path(out))
+        assert [frame.t_sim_ns for frame in layer.frames] == [h.t_sim_ns for h in reader.headers]
+    assert [shape for shape, _ in shown] == [(72, 128, 3)] * FRAMES
+    assert all(abs(t - want) <= 1e9 / 90_000 for (_, t), want in zip(shown, times, strict=True))
+
+
+def test_a_killed_run_goes_on_with_the_same_pictures_and_seams(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(enhancer, "SEGMENT_FRAMES", 6)
+    session = record(tmp_path / "s.mcap", 16, (32, 18))
+    whole, cut = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
+    enhance_session(session, whole, tiny(checkpoint))
+
+    def kill(done: int, _: int) -> None:
+        if done == 9:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        enhance_session(session, cut, tiny(checkpoint), progress=kill)
+    assert enhance_session(session, cut, tiny(checkpoint)).resumed_frames == 6
+    for one, two in zip(pictures(whole), pictures(cut), strict=True):
+        assert np.array_equal(one, two)
+    about = read_layer(layer_path(cut)).tags
+    assert about["preset"] == "tiny"
+    assert [join["frame"] for join in json.loads(about["seams"])] == [6, 12]
+    assert about["seams"] == read_layer(layer_path(whole)).tags["seams"]
+
+
+def pictures(path: Path) -> list[np.ndarray]:
+    with VideoReader(path) as video:
+        return [picture for picture, _ in video]
+
+
+def test_an_adapter_is_obeyed_and_changes_the_picture(
+    checkpoint: Path, session: Path, tmp_path: Path
+) -> None:
+    path = lora(tmp_path / "a.safetensors", {"trigger": "STREET", "base_model": "tiny"})
+    plain, changed = tiny(checkpoint), tiny(checkpoint, adapter=(str(path),), strength=2.0)
+    assert changed._prompt().startswith("STREET ")
+    assert plain.fingerprint != changed.fingerprint
+    with SessionReader(session) as reader:
+        frames = [reader.frame(k) for k in range(3)]
+        first, second = (next(iter(m.enhance(frames, {}))) for m in (plain, changed))
+    assert not np.array_equal(first, second)
+
+
+def test_options_have_their_say_in_the_fingerprint(checkpoint: Path) -> None:
+    prints = {
+        tiny(checkpoint, **changes).fingerprint
+        for changes in ({}, {"seed": 1}, {"prompt": "rain"}, {"guidance": 2.0}, {"size": (64, 32)})
+    }
+    assert len(prints) == 5
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_without_a_gpu_names_what_it_needs(name: str) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("a GPU is here")
+    with pytest.raises(SetupError, match=r"needs an NVIDIA GPU|give --weights"):
+        load_model(name)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "wan9"], "there is no model 'wan9'"),
+        (["--model", "fast", "--steps", "4"], "belong to"),
+        (["--model", "tiny", "--weights", "./nowhere"], "no such folder"),
+        (["--model", "tiny", "--weights", "W", "--steps", "0"], "from 1 to 1000"),
+        (["--model", "tiny", "--weights", "W", "--adapter", "none.safetensors"], "cannot read"),
+        (["--model", "tiny", "--weights", "W", "--adapter", "F"], "trained on LTX-2.3"),
+        (["--model", "tiny", "--weights", "W", "--size", "10x10"], "--size"),
+    ],
+)
+def test_a_users_mistake_is_one_line(
+    checkpoint: Path,
+    session: Path,
+    tmp_path: Path,
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    foreign = lora(tmp_path / "f.safetensors", {"base_model": "LTX-2.3"})
+    names = {"W": str(checkpoint), "F": str(foreign)}
+    told = [names.get(argument, argument) for argument in arguments]
+    assert main(["enhance", str(session), "-o", str(tmp_path / "o.mp4"), *told]) == 1
+    err = capsys.readouterr().err
+    assert message in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "o.mp4").exists()
+
+
+def test_the_fit_is_the_gentlest_that_suffices() -> None:
+    preset = PRESETS["wan2.2-a14b"]
+    assert [choose("x", preset, gib) for gib in (200, 48, 24)] == ["none", "offload", "fp8"]
+    assert next_fit("none", preset) == "offload"
+    assert next_fit("fp8", preset) is None
+    with pytest.raises(SetupError, match=r"24 GiB of free video memory.*there are 8.0"):
+        choose("wan2.2-a14b", preset, 8.0)
+
+
+def test_every_preset_stands_in_the_table_of_models() -> None:
+    assert set(PRESETS) <= set(MODELS)
+    for preset in PRESETS.values():
+        assert preset.size[0] % 16 == 0
+        assert preset.fresh % 4 == 0
+        assert preset.overlap % 4 == 1
