@@ -5,7 +5,7 @@
 
 #include "dummy_window.h"
 #include "hook.h"
-#include "slots.h"
+#include "vtable_slots.h"
 
 namespace realmaster::d3d11 {
 

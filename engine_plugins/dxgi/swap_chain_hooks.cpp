@@ -8,7 +8,7 @@
 
 #include "com_ptr.h"
 #include "hook.h"
-#include "slots.h"
+#include "vtable_slots.h"
 
 namespace realmaster {
 

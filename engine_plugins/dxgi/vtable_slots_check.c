@@ -1,4 +1,4 @@
-// Proves slots.h: compiles only where every number is that of the SDK's C declarations.
+// Proves vtable_slots.h: compiles only where every number is that of the SDK's C declarations.
 #define COBJMACROS
 #define CINTERFACE
 #define WIN32_LEAN_AND_MEAN
@@ -9,7 +9,7 @@
 #include <dxgi1_5.h>
 #include <stddef.h>
 
-#include "slots.h"
+#include "vtable_slots.h"
 
 #define REALMASTER_CHECK_SLOT(name, type, method, number)                     \
     _Static_assert(offsetof(type##Vtbl, method) == (number) * sizeof(void*), \

@@ -1,7 +1,7 @@
-// Where the hooked methods stand in their vtables. slots_check.c proves each number against the
+// Where the hooked methods stand in their vtables. vtable_slots_check.c proves each number against the
 // SDK's own C declarations when it is compiled.
-#ifndef REALMASTER_SLOTS_H
-#define REALMASTER_SLOTS_H
+#ifndef REALMASTER_VTABLE_SLOTS_H
+#define REALMASTER_VTABLE_SLOTS_H
 
 #define REALMASTER_SLOTS(SLOT)                                                             \
     SLOT(swap_chain_present, IDXGISwapChain1, Present, 8)                                  \
