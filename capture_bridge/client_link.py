@@ -10,7 +10,7 @@ import hmac
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Final
 
@@ -33,6 +33,7 @@ from capture_bridge.messages import (
     Result,
     Welcome,
 )
+from capture_bridge.shm import SharedRing, offer_ring
 from capture_bridge.sockets import Part, RouterSocket, Sent, is_loopback
 
 DEFAULT_ENDPOINT: Final = "tcp://127.0.0.1:5570"
@@ -81,7 +82,10 @@ class PluginRefused(PeerEvent):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameReceived(PeerEvent):
-    """A frame; give it to `release` once taken. Its payloads are views of received memory."""
+    """A frame; give it to `release` once taken. Its payloads are views of received memory.
+
+    They stay valid as long as they are referenced; those in shared memory hold its slot so long.
+    """
 
     frame: Frame
 
@@ -129,6 +133,7 @@ class _Peer:
     last_seq: int = -1
     unsent: Credit = _NOTHING  # that the plugin had no room for
     gone: str = ""  # why it can no longer be reached; lost once nothing of it is left to read
+    ring: SharedRing | None = None
 
 
 class ClientLink:
@@ -138,6 +143,7 @@ class ClientLink:
     heartbeat_s: a dead plugin is noticed within three of these. token: what hellos must carry.
     curve: encrypts. Off loopback, `allow_off_loopback`, `curve` and `token` are all required.
     multiple: several plugins at once, told apart by identity; else the first one wins.
+    shared_memory: offer it to plugins that ask for it; of at most max_bytes_in_flight each.
     first_epoch: for a client that goes on with a recording. Raises LinkError.
     """
 
@@ -152,6 +158,7 @@ class ClientLink:
         curve: CurveKeys | None = None,
         allow_off_loopback: bool = False,
         multiple: bool = False,
+        shared_memory: bool = True,
         first_epoch: int = 1,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
@@ -161,7 +168,10 @@ class ClientLink:
         self._heartbeat_s = heartbeat_s
         self._token = token
         self._multiple = multiple
+        self._shares = shared_memory and is_loopback(endpoint)
+        self._is_open = True
         self._limits = limits
+        self._sharing_limits = replace(limits, shared_memory=True)
         self._next_epoch = first_epoch
         self._thread = threading.get_ident()  # the one that receives
         self._next_request = 1
@@ -213,8 +223,7 @@ class ClientLink:
     def release(self, event: FrameReceived) -> None:
         """The frame is taken: its plugin may send another. From any thread; twice does no harm."""
         self._released.append(event)
-        if threading.get_ident() != self._thread:
-            self._socket.wake()
+        self._wake()
 
     def command(self, identity: bytes, name: str, args: Mapping[str, str] | None = None) -> int:
         """Ask a plugin for something, e.g. "start" or "stop"; the request_id of its Result."""
@@ -231,7 +240,9 @@ class ClientLink:
         """Say bye to all plugins and free the port."""
         for peer in self._peers.values():
             self._send(peer.identity, Bye(reason))
-        self._peers.clear()
+        for identity in list(self._peers):
+            self._forget(identity)
+        self._is_open = False
         self._socket.close(_CLOSE_LINGER_S)
 
     def __enter__(self) -> "ClientLink":
@@ -250,8 +261,9 @@ class ClientLink:
     def _handle(self, identity: bytes, parts: list[Part]) -> None:
         t_recv_ns = time.monotonic_ns()
         peer = self._peers.get(identity)
+        shares = peer is not None and peer.ring is not None
         try:
-            message = wire.decode(parts, self._limits)
+            message = wire.decode(parts, self._sharing_limits if shares else self._limits)
             if isinstance(message, wire.Unknown):
                 return
             state = next_state(PluginState.NEW if peer is None else peer.state, message)
@@ -275,6 +287,8 @@ class ClientLink:
             identity, hello, self._next_epoch, CreditBook(self._max_frames, self._max_bytes)
         )
         self._next_epoch += 1
+        if self._shares:
+            peer.ring = offer_ring(hello, self._max_bytes, self._wake)
         self._peers[identity] = peer
         self._events.append(PluginConnected(identity, peer.epoch, t_recv_ns, hello))
         self._send(
@@ -283,6 +297,7 @@ class ClientLink:
                 epoch=peer.epoch,
                 max_frame_bytes=min(self._limits.frame_bytes, self._max_bytes),
                 heartbeat_ns=round(self._heartbeat_s * 1e9),
+                shared=None if peer.ring is None else peer.ring.info,
             ),
         )
         self._grant(peer, peer.book.opening())
@@ -304,9 +319,16 @@ class ClientLink:
 
     def _on_frame(self, peer: _Peer, frame: Frame, num_bytes: int, t_recv_ns: int) -> None:
         seq = frame.header.seq
-        if seq <= peer.last_seq:
-            raise ProtocolError(f"frame {seq} came after frame {peer.last_seq}; seq must rise")
-        peer.book.take(seq, num_bytes)
+        try:
+            if seq <= peer.last_seq:
+                raise ProtocolError(f"frame {seq} came after frame {peer.last_seq}; seq must rise")
+            taken = frame if peer.ring is None else peer.ring.take(frame)
+            peer.book.take(seq, num_bytes)
+        except ProtocolError:
+            if peer.ring is not None:
+                peer.ring.refuse(frame)
+            raise
+        frame = taken
         peer.last_seq = seq
         self._events.append(FrameReceived(peer.identity, peer.epoch, t_recv_ns, frame))
 
@@ -318,12 +340,12 @@ class ClientLink:
 
     def _on_bye(self, peer: _Peer, bye: Bye, num_bytes: int, t_recv_ns: int) -> None:
         """Answer with bye: the plugin may close now, which before would have lost data in TCP."""
-        del self._peers[peer.identity]
+        self._forget(peer.identity)
         self._events.append(PluginEnded(peer.identity, peer.epoch, t_recv_ns, bye))
         self._send(peer.identity, Bye("all received"))
 
     def _on_error(self, peer: _Peer, error: Error, num_bytes: int, t_recv_ns: int) -> None:
-        del self._peers[peer.identity]
+        self._forget(peer.identity)
         reason = f"{error.code}: {error.text}"
         self._events.append(PluginLost(peer.identity, peer.epoch, t_recv_ns, reason))
 
@@ -343,10 +365,17 @@ class ClientLink:
             peer = self._peers.get(event.identity)
             if peer is not None and peer.epoch == event.epoch:
                 self._grant(peer, peer.book.give_back(event.frame.header.seq))
+        for peer in self._peers.values():
+            if peer.ring is not None and peer.ring.has_freed:
+                self._grant(peer, _NOTHING)
 
     def _grant(self, peer: _Peer, credit: Credit) -> None:
-        """Send credit; what the plugin has no room for goes along with the next beat."""
-        total = Credit(peer.unsent.frames + credit.frames, peer.unsent.nbytes + credit.nbytes)
+        """Send credit and freed slots; what finds no room goes along with the next beat."""
+        total = Credit(
+            peer.unsent.frames + credit.frames,
+            peer.unsent.nbytes + credit.nbytes,
+            peer.unsent.freed + (() if peer.ring is None else peer.ring.drain()),
+        )
         if total != _NOTHING:
             full = self._send(peer.identity, total) is Sent.FULL
             peer.unsent = total if full else _NOTHING
@@ -371,10 +400,19 @@ class ClientLink:
     def _report_lost(self) -> None:
         """Only called with nothing left to receive, so what arrived of a dead plugin is kept."""
         for peer in [peer for peer in self._peers.values() if peer.gone]:
-            del self._peers[peer.identity]
+            self._forget(peer.identity)
             self._events.append(
                 PluginLost(peer.identity, peer.epoch, time.monotonic_ns(), peer.gone)
             )
+
+    def _forget(self, identity: bytes) -> None:
+        ring = self._peers.pop(identity).ring
+        if ring is not None:
+            ring.close()
+
+    def _wake(self) -> None:
+        if self._is_open and threading.get_ident() != self._thread:
+            self._socket.wake()
 
     def _send(self, identity: bytes, message: Message) -> Sent:
         sent = self._socket.send(identity, wire.encode(message, self._limits))

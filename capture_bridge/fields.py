@@ -30,6 +30,7 @@ class Limits:
     buffers: int = 32  # of a frame; also the streams of a hello
     side: int = 16384  # width and height of an image
     frame_bytes: int = 1 << 30  # all payloads of one frame, as sent and unpacked
+    shared_slots: int = 64  # of a ring of shared memory
     shared_memory: bool = False  # whether payloads in shared memory were announced
 
 

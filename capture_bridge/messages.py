@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 Matrix = NDArray[np.float64]
 
-PROTOCOL_VERSION: tuple[int, int] = (1, 0)
+PROTOCOL_VERSION: tuple[int, int] = (1, 1)
 
 
 class FrameFlags(enum.IntFlag):
@@ -58,11 +58,16 @@ class Camera:
 
 @dataclass(frozen=True, slots=True)
 class SharedSlot:
-    """Where a payload lies in the shared-memory ring instead of in the message."""
+    """Where a payload lies in the shared-memory ring instead of in the message (since 1.1).
+
+    offset, nbytes: from the slot's first byte.
+    """
 
     name: str
     slot: int
     generation: int
+    offset: int
+    nbytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +141,20 @@ class Hello:
     same_frame: bool = True  # all buffers of a seq come from one rendered frame
     token: str = ""
     params: Mapping[str, str] = field(default_factory=dict)  # e.g. {"seed": "907"}
+    shared_slots: int = 0  # how many slots of shared memory the plugin would use; 0: none
+    shared_slot_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RingInfo:
+    """Shared memory that a client offers: `slots` times `slot_bytes`; a slot starts with 64 bytes.
+
+    The first eight hold the generation of what is in the slot.
+    """
+
+    name: str
+    slots: int
+    slot_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,14 +164,27 @@ class Welcome:
     epoch: int
     max_frame_bytes: int
     heartbeat_ns: int
+    shared: RingInfo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FreedSlot:
+    """A slot of shared memory that the plugin may fill again, as it was when it was read."""
+
+    slot: int
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
 class Credit:
-    """The client is ready for `frames` more frames, together at most `nbytes` more bytes."""
+    """The client is ready for `frames` more frames, together at most `nbytes` more bytes.
+
+    freed: slots of shared memory that it has read.
+    """
 
     frames: int
     nbytes: int
+    freed: tuple[FreedSlot, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,13 +14,17 @@ from capture_bridge.fields import Fields
 from capture_bridge.messages import (
     BufferDescriptor,
     Camera,
+    Credit,
     Enhanced,
     Frame,
     FrameFlags,
     FrameHeader,
+    FreedSlot,
     Hello,
+    RingInfo,
     SharedSlot,
     StreamInfo,
+    Welcome,
 )
 
 Part = bytes | memoryview
@@ -52,7 +56,7 @@ def _read_stream(fields: Fields) -> StreamInfo:
 
 def write_hello(hello: Hello) -> FieldMap:
     """The fields of a hello as a map of plain values."""
-    return {
+    fields: FieldMap = {
         "session_uuid": hello.session_uuid,
         "engine": hello.engine,
         "engine_version": hello.engine_version,
@@ -66,6 +70,10 @@ def write_hello(hello: Hello) -> FieldMap:
         "token": hello.token,
         "params": dict(hello.params),
     }
+    if hello.shared_slots:
+        fields["shared_slots"] = hello.shared_slots
+        fields["shared_slot_bytes"] = hello.shared_slot_bytes
+    return fields
 
 
 def read_hello(fields: Fields) -> Hello:
@@ -88,6 +96,61 @@ def read_hello(fields: Fields) -> Hello:
         same_frame=fields.boolean("same_frame", True),
         token=fields.text("token", ""),
         params=fields.texts("params"),
+        shared_slots=fields.integer("shared_slots", default=0, high=fields.limits.shared_slots),
+        shared_slot_bytes=fields.integer("shared_slot_bytes", default=0),
+    )
+
+
+def write_welcome(welcome: Welcome) -> FieldMap:
+    """The fields of a welcome as a map of plain values."""
+    fields: FieldMap = {
+        "epoch": welcome.epoch,
+        "max_frame_bytes": welcome.max_frame_bytes,
+        "heartbeat_ns": welcome.heartbeat_ns,
+    }
+    if welcome.shared is not None:
+        ring = welcome.shared
+        fields["shared"] = {"name": ring.name, "slots": ring.slots, "slot_bytes": ring.slot_bytes}
+    return fields
+
+
+def read_welcome(fields: Fields) -> Welcome:
+    """The welcome in an untrusted map."""
+    ring = fields.optional("shared")
+    return Welcome(
+        epoch=fields.integer("epoch"),
+        max_frame_bytes=fields.integer("max_frame_bytes"),
+        heartbeat_ns=fields.integer("heartbeat_ns"),
+        shared=None
+        if ring is None
+        else RingInfo(
+            name=ring.text("name"),
+            slots=ring.integer("slots", low=1, high=fields.limits.shared_slots),
+            slot_bytes=ring.integer("slot_bytes", low=1, high=2**32),
+        ),
+    )
+
+
+def write_credit(credit: Credit) -> FieldMap:
+    """The fields of a credit as a map of plain values."""
+    fields: FieldMap = {"frames": credit.frames, "nbytes": credit.nbytes}
+    if credit.freed:
+        fields["freed"] = [
+            {"slot": freed.slot, "generation": freed.generation} for freed in credit.freed
+        ]
+    return fields
+
+
+def read_credit(fields: Fields) -> Credit:
+    """The credit in an untrusted map."""
+    high = fields.limits.shared_slots - 1
+    freed = fields.maps("freed", high + 1) if fields.has("freed") else []
+    return Credit(
+        frames=fields.integer("frames", high=2**31 - 1),
+        nbytes=fields.integer("nbytes"),
+        freed=tuple(
+            FreedSlot(item.integer("slot", high=high), item.integer("generation")) for item in freed
+        ),
     )
 
 
@@ -135,6 +198,8 @@ def _write_descriptor(descriptor: BufferDescriptor) -> FieldMap:
             "name": shared.name,
             "slot": shared.slot,
             "generation": shared.generation,
+            "offset": shared.offset,
+            "nbytes": shared.nbytes,
         }
     return fields
 
@@ -170,13 +235,15 @@ def _read_shared(fields: Fields) -> SharedSlot | None:
         return None
     if not fields.limits.shared_memory:
         raise ProtocolError(
-            f"{fields.where} lies in shared memory, which this side did not announce; "
+            f"{fields.where} lies in shared memory, which was not announced to this plugin; "
             "send the payload in the message"
         )
     return SharedSlot(
         name=shared.text("name"),
-        slot=shared.integer("slot", high=2**32 - 1),
+        slot=shared.integer("slot", high=fields.limits.shared_slots - 1),
         generation=shared.integer("generation"),
+        offset=shared.integer("offset", high=2**32),
+        nbytes=shared.integer("nbytes", low=1, high=fields.limits.frame_bytes),
     )
 
 
@@ -229,9 +296,10 @@ def read_frame(fields: Fields, payloads: Sequence[Part]) -> Frame:
             f"and carries {len(payloads)} payloads"
         )
     limit = fields.limits.frame_bytes
+    shared = [buffer.shared.nbytes for buffer in header.buffers if buffer.shared is not None]
     for what, total in (
         ("unpacked", sum(buffer.row_pitch * buffer.height for buffer in header.buffers)),
-        ("as sent", sum(map(len, payloads))),
+        ("as sent", sum(map(len, payloads)) + sum(shared)),
     ):
         if total > limit:
             raise LimitError(f"frame {header.seq} is {total} bytes {what}; the limit is {limit}")
@@ -245,7 +313,7 @@ def _check_payload_size(descriptor: BufferDescriptor, num_bytes: int, seq: int) 
     if descriptor.shared is not None:
         if num_bytes:
             raise ProtocolError(f"{where} lies in shared memory, so its payload must be empty")
-        return
+        num_bytes = descriptor.shared.nbytes
     unpacked = descriptor.row_pitch * descriptor.height
     if descriptor.codec == "raw" and num_bytes != unpacked:
         raise ProtocolError(

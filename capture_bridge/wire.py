@@ -7,7 +7,7 @@ checked; the only exceptions raised for it are ProtocolError and its kinds. No s
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgpack
@@ -32,12 +32,16 @@ from capture_bridge.messages import (
 from capture_bridge.records import (
     FieldMap,
     Part,
+    read_credit,
     read_enhanced,
     read_frame,
     read_frame_header,
     read_hello,
+    read_welcome,
+    write_credit,
     write_frame_header,
     write_hello,
+    write_welcome,
 )
 
 __all__ = [
@@ -58,6 +62,8 @@ __all__ = [
 MAJOR, MINOR = PROTOCOL_VERSION
 #: Readable whatever the sender's major version, so that a refusal can be understood.
 VERSIONLESS_KIND: Final = "error"
+#: Before this minor, `shared` was reserved and nothing could be announced.
+SHARED_MEMORY_MINOR: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,26 +88,8 @@ class Kind:
 
 KINDS: Final[Mapping[str, Kind]] = {
     "hello": Kind(Hello, write_hello, lambda fields, _: read_hello(fields)),
-    "welcome": Kind(
-        Welcome,
-        lambda m: {
-            "epoch": m.epoch,
-            "max_frame_bytes": m.max_frame_bytes,
-            "heartbeat_ns": m.heartbeat_ns,
-        },
-        lambda fields, _: Welcome(
-            epoch=fields.integer("epoch"),
-            max_frame_bytes=fields.integer("max_frame_bytes"),
-            heartbeat_ns=fields.integer("heartbeat_ns"),
-        ),
-    ),
-    "credit": Kind(
-        Credit,
-        lambda m: {"frames": m.frames, "nbytes": m.nbytes},
-        lambda fields, _: Credit(
-            frames=fields.integer("frames", high=2**31 - 1), nbytes=fields.integer("nbytes")
-        ),
-    ),
+    "welcome": Kind(Welcome, write_welcome, lambda fields, _: read_welcome(fields)),
+    "credit": Kind(Credit, write_credit, lambda fields, _: read_credit(fields)),
     "frame": Kind(Frame, lambda m: write_frame_header(m.header), read_frame, has_payloads=True),
     "mark": Kind(
         Mark,
@@ -188,6 +176,8 @@ def decode(parts: Sequence[Part], limits: Limits = DEFAULT_LIMITS) -> Message | 
             return Unknown(name)
         raise ProtocolError(f"unknown kind of message {name!r}; known are {', '.join(KINDS)}")
     header.where = name
+    if minor < SHARED_MEMORY_MINOR:
+        header.limits = replace(limits, shared_memory=False)
     if len(parts) > 1 and not kind.has_payloads:
         raise ProtocolError(f"{name} carries {len(parts) - 1} payloads; it must carry none")
     return kind.read(header, [memoryview(part).cast("B") for part in parts[1:]])

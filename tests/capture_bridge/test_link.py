@@ -446,7 +446,7 @@ def test_another_major_is_refused_by_both_sides_naming_both(
     assert isinstance(error, Error)
     assert error.code == "version"
     assert "2.4" in error.text
-    assert "1.0" in error.text
+    assert "1.1" in error.text
 
 
 def test_a_plugin_tells_that_the_client_speaks_another_major() -> None:
@@ -460,9 +460,9 @@ def test_a_plugin_tells_that_the_client_speaks_another_major() -> None:
                 router.wait(PATIENCE_S)
                 received = router.receive(9)
             head = wire.encode(Welcome(1, 1, 1))[0]
-            router.send(received[0], [bytes(head).replace(b"\x92\x01\x00", b"\x92\x03\x00")])
+            router.send(received[0], [bytes(head).replace(b"\x92\x01\x01", b"\x92\x03\x01")])
 
-        with in_thread(answer), pytest.raises(LinkError, match=r"protocol 3\.0, this side 1\.0"):
+        with in_thread(answer), pytest.raises(LinkError, match=r"protocol 3\.1, this side 1\.1"):
             link.connect()
     finally:
         link.close()

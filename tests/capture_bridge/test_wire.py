@@ -26,10 +26,12 @@ from capture_bridge.messages import (
     Frame,
     FrameFlags,
     FrameHeader,
+    FreedSlot,
     Hello,
     Mark,
     Message,
     Result,
+    RingInfo,
     SharedSlot,
     StreamInfo,
     Welcome,
@@ -72,8 +74,11 @@ def buffers(draw: st.DrawFn, name: str) -> tuple[BufferDescriptor, bytes]:
     item = DTYPES[dtype].itemsize
     pitch = (width * components + draw(st.integers(0, 3))) * item
     codec = draw(st.sampled_from(sorted(CODECS)))
-    shared = draw(st.none() | st.builds(SharedSlot, texts, st.integers(0, 2**32 - 1), counts))
     num_bytes = pitch * height if codec == "raw" else draw(st.integers(1, 60))
+    places = st.builds(
+        SharedSlot, texts, st.integers(0, 63), counts, st.integers(0, 2**32), st.just(num_bytes)
+    )
+    shared = draw(st.none() | places)
     payload = b"" if shared else draw(st.binary(min_size=num_bytes, max_size=num_bytes))
     checksum = zlib.crc32(payload) if draw(st.booleans()) else None
     return (
@@ -118,11 +123,15 @@ hellos = st.builds(
     same_frame=st.booleans(),
     token=texts,
     params=text_maps,
+    shared_slots=st.integers(1, 64),
+    shared_slot_bytes=counts,
 )
+rings = st.builds(RingInfo, texts, st.integers(1, 64), st.integers(1, 2**32))
+freed = st.lists(st.builds(FreedSlot, st.integers(0, 63), counts), max_size=4).map(tuple)
 messages: st.SearchStrategy[Message] = st.one_of(
     hellos,
-    st.builds(Welcome, counts, counts, counts),
-    st.builds(Credit, st.integers(0, 2**31 - 1), counts),
+    st.builds(Welcome, counts, counts, counts, st.none() | rings),
+    st.builds(Credit, st.integers(0, 2**31 - 1), counts, freed),
     frames(),
     st.builds(Mark, times, texts),
     st.builds(Command, counts, texts, text_maps),
@@ -269,7 +278,7 @@ def test_a_newer_minor_is_understood_and_another_major_is_not() -> None:
     later = altered(v=[1, 9], weather={"rain": 0.5})
     assert same(wire.decode(later), a_frame())
     assert wire.decode(altered(v=[1, 9], kind="weather")) == wire.Unknown("weather")
-    with pytest.raises(VersionError, match=r"2\.3.*1\.0"):
+    with pytest.raises(VersionError, match=r"2\.3.*1\.1"):
         wire.decode(altered(v=[2, 3]))
     with pytest.raises(ProtocolError, match="weather"):
         wire.decode(altered(kind="weather"))
@@ -322,12 +331,16 @@ def test_total_size_of_a_frame_is_limited_as_sent_and_unpacked() -> None:
 
 
 def test_shared_memory_needs_to_be_announced() -> None:
-    descriptor = replace(a_frame().header.buffers[0], shared=SharedSlot("ring", 1, 2))
+    place = SharedSlot("ring", 1, 2, 64, 32)
+    descriptor = replace(a_frame().header.buffers[0], shared=place)
     header = replace(a_frame().header, buffers=(descriptor,))
     parts = wire.encode(Frame(header, (b"",)), WITH_SHARED)
     with pytest.raises(ProtocolError, match="shared memory"):
         wire.decode(parts)
     assert isinstance(wire.decode(parts, WITH_SHARED), Frame)
+    before = msgpack.packb({**msgpack.unpackb(parts[0]), "v": [1, 0]})
+    with pytest.raises(ProtocolError, match="shared memory"):
+        wire.decode([before, b""], WITH_SHARED)
 
 
 def test_checksums_find_a_flipped_bit() -> None:

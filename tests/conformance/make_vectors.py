@@ -5,7 +5,8 @@
 NAME.bin holds the parts of one message, each after its length as a little-endian u32. NAME.json
 says what it must decode to: {"message": {"kind": …, fields}} with matrices as nested lists,
 payloads in hex and infinity as "inf"; or {"skipped": kind}; or {"error": class of the error,
-"names": what its text must name}. msgpack allows several encodings of a value: compare values, not
+"names": what its text must name}. With "announced": "shared memory" the reader must have announced
+that before. msgpack allows several encodings of a value: compare values, not
 bytes.
 """
 
@@ -35,10 +36,13 @@ from capture_bridge.messages import (
     Frame,
     FrameFlags,
     FrameHeader,
+    FreedSlot,
     Hello,
     Mark,
     Message,
     Result,
+    RingInfo,
+    SharedSlot,
     StreamInfo,
     Welcome,
 )
@@ -129,27 +133,42 @@ def _padded_frame() -> Frame:
     return Frame(header, (bytes(frame.payloads[0]),))
 
 
-MESSAGES: dict[str, Message] = {
-    "hello": Hello(
-        session_uuid="0123456789abcdef" * 2,
-        engine="street",
-        engine_version="1.10.16",
-        plugin="panda3d",
-        plugin_version="0.1.0",
-        game="straße",
-        streams=(
-            StreamInfo("color", 640, 360, "u1", 4),
-            StreamInfo("semantic", 640, 360, "u1", 1, {"classes": "none,sky"}),
-        ),
-        lockstep=True,
-        dt_sim_ns=41_666_667,
-        token="secret",
-        params={"seed": "907"},
+def _shared_frame() -> Frame:
+    """The same rows in slot 3 of a ring; the message carries an empty payload."""
+    padded = _padded_frame()
+    place = SharedSlot("/proc/4242/fd/17", slot=3, generation=2**33, offset=64, nbytes=48)
+    descriptor = replace(padded.header.buffers[0], checksum=0xFEDCBA98, shared=place)
+    return Frame(replace(padded.header, buffers=(descriptor,)), (b"",))
+
+
+_HELLO = Hello(
+    session_uuid="0123456789abcdef" * 2,
+    engine="street",
+    engine_version="1.10.16",
+    plugin="panda3d",
+    plugin_version="0.1.0",
+    game="straße",
+    streams=(
+        StreamInfo("color", 640, 360, "u1", 4),
+        StreamInfo("semantic", 640, 360, "u1", 1, {"classes": "none,sky"}),
     ),
-    "welcome": Welcome(epoch=2, max_frame_bytes=1 << 29, heartbeat_ns=10**9),
+    lockstep=True,
+    dt_sim_ns=41_666_667,
+    token="secret",
+    params={"seed": "907"},
+)
+_WELCOME = Welcome(epoch=2, max_frame_bytes=1 << 29, heartbeat_ns=10**9)
+
+MESSAGES: dict[str, Message] = {
+    "hello": _HELLO,
+    "hello_shared": replace(_HELLO, shared_slots=6, shared_slot_bytes=16 << 20),
+    "welcome": _WELCOME,
+    "welcome_shared": replace(_WELCOME, shared=RingInfo("/proc/4242/fd/17", 6, 16 << 20)),
     "credit": Credit(frames=4, nbytes=1 << 33),
+    "credit_freed": Credit(1, 48, (FreedSlot(3, 2**33), FreedSlot(0, 1))),
     "frame": _frame(),
     "frame_padded": _padded_frame(),
+    "frame_shared": _shared_frame(),
     "mark": Mark(t_sim_ns=-(2**63), label="level 2"),
     "command": Command(1, "start", {"fps": "24"}),
     "result": Result(1, ok=False, text="no such level"),
@@ -159,9 +178,19 @@ MESSAGES: dict[str, Message] = {
 }
 
 
-def _altered(name: str, version: tuple[int, int] = (1, 0), **changes: object) -> list[bytes]:
+#: These may only be read where shared memory was announced.
+SHARED = ("frame_shared", "bad_shared_payload", "bad_shared_size", "bad_shared_before_1_1")
+SHARED_LIMITS = wire.Limits(shared_memory=True)
+
+
+def limits_of(name: str) -> wire.Limits:
+    """The limits under which a vector is read and written."""
+    return SHARED_LIMITS if name in SHARED else wire.DEFAULT_LIMITS
+
+
+def _altered(name: str, version: tuple[int, int] = (1, 1), **changes: object) -> list[bytes]:
     """The parts of a message with other fields in its header."""
-    parts = [bytes(part) for part in wire.encode(MESSAGES[name])]
+    parts = [bytes(part) for part in wire.encode(MESSAGES[name], limits_of(name))]
     header = {**msgpack.unpackb(parts[0]), "v": list(version), **changes}
     return [msgpack.packb(header), *parts[1:]]
 
@@ -176,9 +205,15 @@ def _with_buffer(**changes: object) -> list[bytes]:
     return _altered("frame", buffers=[{**buffers[0], **changes}, *buffers[1:]])
 
 
+def _with_place(**changes: object) -> list[bytes]:
+    buffers = msgpack.unpackb(wire.encode(MESSAGES["frame_shared"], SHARED_LIMITS)[0])["buffers"]
+    place = {**buffers[0]["shared"], **changes}
+    return _altered("frame_shared", buffers=[{**buffers[0], "shared": place}])
+
+
 def _vectors() -> dict[str, tuple[Parts, dict[str, Any]]]:
     good = {
-        name: (wire.encode(message), {"message": message_to_plain(message)})
+        name: (wire.encode(message, limits_of(name)), {"message": message_to_plain(message)})
         for name, message in MESSAGES.items()
     }
     later = {
@@ -193,7 +228,8 @@ def _vectors() -> dict[str, tuple[Parts, dict[str, Any]]]:
         ),
     }
     frame = wire.encode(MESSAGES["frame"])
-    shared = {"name": "ring", "slot": 0, "generation": 1}
+    shared_frame = wire.encode(MESSAGES["frame_shared"], SHARED_LIMITS)
+    shared = {"name": "ring", "slot": 0, "generation": 1, "offset": 64, "nbytes": 48}
     bad: dict[str, tuple[Parts, str, str]] = {
         "bad_major": (_altered("hello", (2, 0)), "VersionError", "2.0"),
         "bad_kind": (_altered("credit", kind="audio"), "ProtocolError", "audio"),
@@ -211,6 +247,14 @@ def _vectors() -> dict[str, tuple[Parts, dict[str, Any]]]:
         "bad_row_pitch": (_with_buffer(row_pitch=15), "LimitError", "row_pitch"),
         "bad_width": (_with_buffer(width=16385), "LimitError", "width"),
         "bad_shared": (_with_buffer(shared=shared), "ProtocolError", "shared memory"),
+        "bad_shared_before_1_1": (_altered("frame_shared", (1, 0)), "ProtocolError", "announced"),
+        "bad_shared_payload": ([shared_frame[0], b"x"], "ProtocolError", "empty"),
+        "bad_shared_size": (_with_place(nbytes=47), "ProtocolError", "47 bytes"),
+        "bad_slot": (
+            _altered("credit_freed", freed=[{"slot": 64, "generation": 1}]),
+            "LimitError",
+            "slot",
+        ),
         "bad_twice": (_with_buffer(name="x_thickness"), "ProtocolError", "x_thickness"),
         "bad_truncated": ([frame[0][:-1], *frame[1:]], "ProtocolError", "header"),
         "bad_long_text": (_altered("mark", label="x" * 16385), "ProtocolError", "16384"),
@@ -231,6 +275,7 @@ def files() -> dict[str, bytes]:
     out = {}
     for name, (parts, expected) in VECTORS.items():
         out[f"{name}.bin"] = join(parts)
+        expected = {**expected, "announced": "shared memory"} if name in SHARED else expected
         text = json.dumps(expected, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         out[f"{name}.json"] = text.encode()
     return out

@@ -21,10 +21,10 @@ def test_vector_decodes_to_what_its_json_says(name: str) -> None:
     parts, expected = _load(name)
     if "error" in expected:
         with pytest.raises(errors.ProtocolError, match=str(expected["names"])) as caught:
-            wire.decode(parts)
+            wire.decode(parts, make_vectors.limits_of(name))
         assert type(caught.value).__name__ == expected["error"]
         return
-    message = wire.decode(parts)
+    message = wire.decode(parts, make_vectors.limits_of(name))
     if isinstance(message, wire.Unknown):
         assert message.kind == expected["skipped"]
     else:
@@ -33,7 +33,8 @@ def test_vector_decodes_to_what_its_json_says(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(make_vectors.MESSAGES))
 def test_our_encoding_of_a_message_stays_what_it_was(name: str) -> None:
-    parts = wire.encode(make_vectors.MESSAGES[name])
+    limits = make_vectors.limits_of(name)
+    parts = wire.encode(make_vectors.MESSAGES[name], limits)
     assert make_vectors.join(parts) == (FOLDER / f"{name}.bin").read_bytes()
 
 
