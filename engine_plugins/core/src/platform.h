@@ -74,7 +74,7 @@ public:
 
 private:
     std::intptr_t handle_ = -1;
-    std::intptr_t event_ = -1;  // Windows
+    [[maybe_unused]] std::intptr_t event_ = -1;  // Windows
 };
 
 bool is_loopback(const char* host) noexcept;
@@ -94,7 +94,7 @@ private:
     SharedMemory() noexcept = default;
     std::uint8_t* data_ = nullptr;
     std::size_t num_bytes_ = 0;
-    std::intptr_t handle_ = -1;  // Windows
+    [[maybe_unused]] std::intptr_t handle_ = -1;  // Windows
 };
 
 }  // namespace realmaster::platform
