@@ -159,7 +159,7 @@ Actions FrameTracker::choose(const Pass& pass, Trigger trigger) noexcept {
         if (main == nullptr || view.vertices > main->vertices) main = &view;
     }
     Actions actions;
-    if (main == nullptr) return actions;
+    if (main == nullptr || pass.num_segments == 0) return actions;  // no depth, no world
     chosen_.found = true;
     chosen_.framebuffer = pass.framebuffer;
     chosen_.viewport = main->viewport;
