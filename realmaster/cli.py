@@ -36,6 +36,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "realmaster.commands.capture:Record",
             "record a session from the street game, any plugin or the screen",
         ),
+        "run": (
+            "realmaster.commands.run:Run",
+            "start any OpenGL program and record it (Linux)",
+        ),
         "street": (
             "realmaster.commands.capture:Street",
             "drive or walk through the embedded street game in a window",

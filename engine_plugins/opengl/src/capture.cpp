@@ -13,8 +13,10 @@
 namespace realmaster::opengl {
 namespace {
 
-// Frames with a world before the streams are declared: enough for the pose to show itself.
-constexpr int warm_up_frames = 8;
+// Frames with a world before the streams are declared: until the pose shows itself in so many in a
+// row, or has not shown itself for long (a level that loads may change from frame to frame).
+constexpr int wanted_poses = 6;
+constexpr int longest_warm_up = 90;
 constexpr int max_attachments = 4;
 
 Mat4 rigid_inverse(const Mat4& m) noexcept {
@@ -131,7 +133,7 @@ void Capture::end_frame(Context* context) noexcept {
 void Capture::warm_up(Context* context, const World& world) noexcept {
     report(Milestone::world);
     ++worlds_seen_;
-    if (step_.known) ++poses_seen_;
+    poses_seen_ = step_.known ? poses_seen_ + 1 : 0;
     if (writer_ == nullptr) writer_ = std::make_unique<FrameWriter>();
     if (entry_ != nullptr && entry_->planes[plane_normal].used) {
         Flight& flight = flights_[static_cast<std::size_t>(entry_ - readback_.entries.data())];
@@ -145,7 +147,8 @@ void Capture::warm_up(Context* context, const World& world) noexcept {
     const bool looks_left = attachments > 1 && looks_ < attachments;
     wanted_attachment_ = looks_left ? looks_++ : -1;
     const bool looking = wanted_attachment_ >= 0 || readback_.in_flight();
-    if (worlds_seen_ >= warm_up_frames && !looking) start_plugin(context, world);
+    const bool ready = poses_seen_ >= wanted_poses || worlds_seen_ >= longest_warm_up;
+    if (ready && !looking) start_plugin(context, world);
 }
 
 int Capture::color_attachments(GLuint framebuffer) noexcept {
@@ -164,7 +167,7 @@ int Capture::color_attachments(GLuint framebuffer) noexcept {
 }
 
 void Capture::start_plugin(Context* context, const World& world) noexcept {
-    has_pose_ = 4 * poses_seen_ >= 3 * (worlds_seen_ - 1);
+    has_pose_ = poses_seen_ >= wanted_poses;
     const NormalFit fit = writer_->best_fit();
     wanted_attachment_ = fit.found ? writer_->best_attachment() : -1;
     StreamFacts facts;
