@@ -1,0 +1,493 @@
+// The part of Unreal's API that RealMasterCapture uses, and nothing else of it: declarations of our
+// own, written from its public documentation, so that the plugin's sources can be compile-checked
+// where there is no engine. It says what the plugin relies on; only the engine can prove that it is
+// so. test_unreal_plugin.py makes each engine header that the plugin includes an include of this.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <utility>
+
+#define ENGINE_MAJOR_VERSION 5
+#ifndef ENGINE_MINOR_VERSION
+#error "say which version: -DENGINE_MINOR_VERSION=4"
+#endif
+
+// --- Core ------------------------------------------------------------------------------------------
+
+using int32 = std::int32_t;
+using int64 = long long;
+using uint8 = std::uint8_t;
+using uint16 = std::uint16_t;
+using uint32 = std::uint32_t;
+using uint64 = unsigned long long;
+using TCHAR = char16_t;
+
+#define TEXT(x) u##x
+#define check(expression) ((void)sizeof((expression) ? 1 : 0))
+#define REALMASTERCAPTURE_API
+#define UE_SOURCE_LOCATION ""
+#define UCLASS(...)
+#define UPROPERTY(...)
+#define UFUNCTION(...)
+#define GENERATED_BODY()
+#define DEFINE_LOG_CATEGORY_STATIC(Name, Default, Compiled) struct Name {}
+#define UE_LOG(Category, Verbosity, Format, ...) (log_line(Category(), Format, __VA_ARGS__))
+#define IMPLEMENT_MODULE(Class, Name) IModuleInterface* make_##Name() { return new Class(); }
+
+template <class Category, class... Values>
+void log_line(Category, const TCHAR*, Values...) {}
+
+class FString {
+public:
+    FString() = default;
+    FString(const TCHAR*) {}
+    template <class... Values>
+    static FString Printf(const TCHAR*, Values...) { return {}; }
+    const TCHAR* operator*() const { return u""; }
+    FString& operator+=(const FString&) { return *this; }
+    friend FString operator+(const FString& a, const FString&) { return a; }
+    friend bool operator==(const FString&, const TCHAR*) { return false; }
+};
+
+const char* TCHAR_TO_UTF8(const TCHAR*);
+const TCHAR* UTF8_TO_TCHAR(const char*);
+
+class FName {
+public:
+    explicit FName(const TCHAR*) {}
+};
+
+struct FMath {
+    template <class T>
+    static T Clamp(T value, T low, T high) { return value < low ? low : high < value ? high : value; }
+    template <class T>
+    static T Max(T a, T b) { return a < b ? b : a; }
+};
+
+struct FMatrix {
+    double M[4][4];
+};
+
+struct FIntPoint {
+    int32 X = 0, Y = 0;
+    FIntPoint() = default;
+    FIntPoint(int32 x, int32 y) : X(x), Y(y) {}
+};
+
+struct FIntRect {
+    FIntPoint Min, Max;
+    FIntPoint Size() const { return {Max.X - Min.X, Max.Y - Min.Y}; }
+};
+
+struct FIntVector {};
+
+struct FUintVector2 {
+    uint32 X = 0, Y = 0;
+    FUintVector2() = default;
+    FUintVector2(uint32 x, uint32 y) : X(x), Y(y) {}
+};
+
+enum class ESPMode { NotThreadSafe, ThreadSafe };
+
+template <class T, ESPMode = ESPMode::ThreadSafe>
+class TSharedRef {
+public:
+    explicit TSharedRef(std::shared_ptr<T> held) : held_(std::move(held)) {}
+    T* operator->() const { return held_.get(); }
+
+private:
+    std::shared_ptr<T> held_;
+};
+
+template <class T, ESPMode Mode = ESPMode::ThreadSafe>
+class TSharedPtr {
+public:
+    TSharedPtr() = default;
+    explicit TSharedPtr(std::shared_ptr<T> held) : held_(std::move(held)) {}
+    TSharedPtr(const TSharedRef<T, Mode>&) {}
+    T* operator->() const { return held_.get(); }
+    explicit operator bool() const { return held_ != nullptr; }
+    bool IsValid() const { return held_ != nullptr; }
+    void Reset() { held_.reset(); }
+    TSharedRef<T, Mode> ToSharedRef() const { return TSharedRef<T, Mode>(held_); }
+
+private:
+    std::shared_ptr<T> held_;
+};
+
+template <class T, ESPMode Mode, class... Values>
+TSharedRef<T, Mode> MakeShared(Values&&... values) {
+    return TSharedRef<T, Mode>(std::make_shared<T>(std::forward<Values>(values)...));
+}
+
+template <class T>
+class TUniquePtr {
+public:
+    TUniquePtr() = default;
+    explicit TUniquePtr(T* held) : held_(held) {}
+    bool IsValid() const { return held_ != nullptr; }
+    T* Get() const { return held_.get(); }
+    T* operator->() const { return held_.get(); }
+    void Reset() { held_.reset(); }
+
+private:
+    std::unique_ptr<T> held_;
+};
+
+template <class T, class... Values>
+TUniquePtr<T> MakeUnique(Values&&... values) {
+    return TUniquePtr<T>(new T(std::forward<Values>(values)...));
+}
+
+template <class T>
+class TArray {
+public:
+    int32 Num() const { return 0; }
+    const T& operator[](int32) const { return *items_; }
+    void Add(T) {}
+
+private:
+    T* items_ = nullptr;
+};
+
+struct FPlatformProcess {
+    static void YieldThread();
+};
+
+extern uint64 GFrameCounterRenderThread;
+
+struct FApp {
+    static const TCHAR* GetProjectName();
+    static bool UseFixedTimeStep();
+    static void SetUseFixedTimeStep(bool);
+    static double GetFixedDeltaTime();
+    static void SetFixedDeltaTime(double);
+};
+
+struct FEngineVersion {
+    static const FEngineVersion& Current();
+    FString ToString() const;
+};
+
+struct FPaths {
+    static FString Combine(const FString&, const TCHAR*);
+};
+
+class FDelegateHandle {};
+
+class FSimpleMulticastDelegate {
+public:
+    template <class Object>
+    FDelegateHandle AddUObject(Object*, void (Object::*)()) { return {}; }
+    bool Remove(FDelegateHandle);
+};
+
+struct FCoreDelegates {
+    static FSimpleMulticastDelegate OnBeginFrame;
+};
+
+class FTickerDelegate {
+public:
+    template <class Object>
+    static FTickerDelegate CreateUObject(Object*, bool (Object::*)(float)) { return {}; }
+};
+
+class FTSTicker {
+public:
+    class FDelegateHandle {};
+    static FTSTicker& GetCoreTicker();
+    FDelegateHandle AddTicker(const FTickerDelegate&, float);
+    static void RemoveTicker(FDelegateHandle);
+};
+
+class FConsoleCommandDelegate {
+public:
+    template <class Function>
+    static FConsoleCommandDelegate CreateLambda(Function) { return {}; }
+};
+
+class FAutoConsoleCommand {
+public:
+    FAutoConsoleCommand(const TCHAR*, const TCHAR*, const FConsoleCommandDelegate&);
+};
+
+namespace UE::Tasks {
+template <class Function>
+void Launch(const char*, Function&& function) { std::forward<Function>(function)(); }
+}  // namespace UE::Tasks
+
+class IModuleInterface {
+public:
+    virtual ~IModuleInterface() = default;
+    virtual void StartupModule() {}
+};
+
+class IPlugin {
+public:
+    FString GetBaseDir() const;
+};
+
+class IPluginManager {
+public:
+    static IPluginManager& Get();
+    TSharedPtr<IPlugin> FindPlugin(const FString&);
+};
+
+void AddShaderSourceDirectoryMapping(const FString&, const FString&);
+
+// --- CoreUObject, Engine ----------------------------------------------------------------------------
+
+class FSubsystemCollectionBase {};
+
+class UEngineSubsystem {
+public:
+    using Super = UEngineSubsystem;
+    virtual ~UEngineSubsystem() = default;
+    virtual void Initialize(FSubsystemCollectionBase&) {}
+    virtual void Deinitialize() {}
+};
+
+class UDeveloperSettings {
+public:
+    virtual ~UDeveloperSettings() = default;
+    virtual FName GetCategoryName() const { return FName(u""); }
+};
+
+class UBlueprintFunctionLibrary {};
+
+template <class T>
+const T* GetDefault();
+
+class FViewport {};
+
+class UGameViewportClient {
+public:
+    FViewport* Viewport = nullptr;
+};
+
+class UEngine {
+public:
+    UGameViewportClient* GameViewport = nullptr;
+    template <class T>
+    T* GetEngineSubsystem() { return nullptr; }
+};
+
+extern UEngine* GEngine;
+
+// --- RHI, RenderCore --------------------------------------------------------------------------------
+
+class FRHICommandListImmediate {
+public:
+    void BlockUntilGPUIdle();
+};
+
+template <class Function>
+void enqueue_render_command(Function&&) {}
+struct RenderCommandSink {
+    template <class Function>
+    void operator()(Function&& function) const { enqueue_render_command(std::forward<Function>(function)); }
+};
+#define ENQUEUE_RENDER_COMMAND(Name) RenderCommandSink()
+void FlushRenderingCommands();
+
+enum EPixelFormat { PF_R8G8B8A8, PF_R32_FLOAT, PF_A16B16G16R16, PF_R8_UINT };
+enum class ETextureCreateFlags : uint32 { RenderTargetable = 1, ShaderResource = 2, UAV = 4 };
+constexpr ETextureCreateFlags operator|(ETextureCreateFlags a, ETextureCreateFlags b) {
+    return static_cast<ETextureCreateFlags>(static_cast<uint32>(a) | static_cast<uint32>(b));
+}
+
+struct FClearValueBinding {
+    static const FClearValueBinding None;
+};
+
+struct FRDGTextureDesc {
+    FIntPoint Extent;
+    static FRDGTextureDesc Create2D(FIntPoint, EPixelFormat, FClearValueBinding, ETextureCreateFlags);
+};
+
+struct FRDGTexture {
+    FRDGTextureDesc Desc;
+};
+using FRDGTextureRef = FRDGTexture*;
+
+struct FRDGTextureSRVDesc {
+    FRDGTextureRef Texture = nullptr;
+};
+struct FRDGTextureSRV {
+    FRDGTextureSRVDesc Desc;
+};
+using FRDGTextureSRVRef = FRDGTextureSRV*;
+using FRDGTextureUAVRef = struct FRDGTextureUAV*;
+
+class FRDGBuilder {
+public:
+    FRHICommandListImmediate& RHICmdList;
+    FRDGTextureRef CreateTexture(const FRDGTextureDesc&, const TCHAR*);
+    FRDGTextureUAVRef CreateUAV(FRDGTextureRef);
+    template <class Parameters>
+    Parameters* AllocParameters() { return nullptr; }
+};
+
+class FRHIGPUTextureReadback {
+public:
+    explicit FRHIGPUTextureReadback(const TCHAR* name);
+    bool IsReady();
+    void* Lock(int32& out_row_pitch_in_pixels, int32* out_buffer_height = nullptr);
+    void Unlock();
+};
+
+struct FRDGDrawTextureInfo {
+    FIntPoint Size, SourcePosition, DestPosition;
+};
+
+class FGlobalShaderMap {};
+enum class ERHIFeatureLevel { SM5 };
+FGlobalShaderMap* GetGlobalShaderMap(ERHIFeatureLevel);
+bool IsFeatureLevelSupported(int platform, ERHIFeatureLevel);
+
+void AddDrawTexturePass(FRDGBuilder&, const FGlobalShaderMap*, FRDGTextureRef, FRDGTextureRef,
+                        const FRDGDrawTextureInfo&);
+void AddEnqueueCopyPass(FRDGBuilder&, FRHIGPUTextureReadback*, FRDGTextureRef);
+
+class FGlobalShader {};
+struct FGlobalShaderPermutationParameters {
+    int Platform;
+};
+template <class Shader>
+class TShaderMapRef {
+public:
+    explicit TShaderMapRef(const FGlobalShaderMap*) {}
+};
+
+#define DECLARE_GLOBAL_SHADER(Name)
+#define SHADER_USE_PARAMETER_STRUCT(Name, Base)
+#define BEGIN_SHADER_PARAMETER_STRUCT(Name, Api) struct Name {
+#define SHADER_PARAMETER_RDG_TEXTURE_SRV(Type, Name) FRDGTextureSRVRef Name = nullptr;
+#define SHADER_PARAMETER_RDG_TEXTURE_UAV(Type, Name) FRDGTextureUAVRef Name = nullptr;
+#define SHADER_PARAMETER(Type, Name) Type Name;
+#define END_SHADER_PARAMETER_STRUCT() };
+#define IMPLEMENT_GLOBAL_SHADER(Class, File, Entry, Kind) \
+    static_assert(sizeof(Class) > 0 && sizeof(File Entry) > 0)
+#define RDG_EVENT_NAME(Format) (Format)
+
+struct FComputeShaderUtils {
+    static FIntVector GetGroupCount(FIntPoint, FIntPoint);
+    template <class Shader, class Parameters>
+    static void AddPass(FRDGBuilder&, const char*, const TShaderMapRef<Shader>&, Parameters*, FIntVector) {}
+};
+
+// --- Renderer -------------------------------------------------------------------------------------
+
+struct FSceneTextureUniformParameters {
+    FRDGTextureRef SceneDepthTexture, GBufferATexture, GBufferVelocityTexture;
+    FRDGTextureSRVRef CustomStencilTexture;
+};
+
+template <class Parameters>
+class TRDGUniformBufferRef {
+public:
+    explicit operator bool() const { return held_ != nullptr; }
+    const TRDGUniformBufferRef* operator->() const { return this; }
+    const Parameters* GetContents() const { return held_; }
+
+private:
+    Parameters* held_ = nullptr;
+};
+
+struct FSceneTextureShaderParameters {
+    TRDGUniformBufferRef<FSceneTextureUniformParameters> SceneTextures;
+};
+
+struct FScreenPassTextureSlice {};
+struct FScreenPassTexture {
+    FRDGTextureRef Texture = nullptr;
+    FIntRect ViewRect;
+    bool IsValid() const;
+    static FScreenPassTexture CopyFromSlice(FRDGBuilder&, const FScreenPassTextureSlice&);
+};
+
+enum class EPostProcessMaterialInput { SceneColor };
+struct FPostProcessMaterialInputs {
+    FSceneTextureShaderParameters SceneTextures;
+    FScreenPassTextureSlice GetInput(EPostProcessMaterialInput) const;
+    FScreenPassTexture ReturnUntouchedSceneColorForPostProcessing(FRDGBuilder&) const;
+};
+
+class FViewMatrices {
+public:
+    const FMatrix& GetProjectionMatrix() const;
+    const FMatrix& GetProjectionNoAAMatrix() const;
+    const FMatrix& GetInvViewMatrix() const;
+};
+
+struct FGameTime {
+    double GetWorldTimeSeconds() const;
+};
+
+class FSceneView;
+class FSceneViewFamily {
+public:
+    TArray<const FSceneView*> Views;
+    FGameTime Time;
+    bool bWorldIsPaused = false;
+};
+
+class FSceneView {
+public:
+    const FSceneViewFamily* Family = nullptr;
+    FViewMatrices ViewMatrices;
+    bool bIsGameView = false;
+    bool bIsSceneCapture = false;
+    bool bCameraCut = false;
+    ERHIFeatureLevel GetFeatureLevel() const;
+};
+
+namespace UE::FXRenderingUtils {
+FIntRect GetRawViewRectUnsafe(const FSceneView&);
+}  // namespace UE::FXRenderingUtils
+
+class FAfterPassCallbackDelegate {
+public:
+    template <class Object>
+    static FAfterPassCallbackDelegate CreateSP(
+        Object*, FScreenPassTexture (Object::*)(FRDGBuilder&, const FSceneView&, const FPostProcessMaterialInputs&)) {
+        return {};
+    }
+};
+using FAfterPassCallbackDelegateArray = TArray<FAfterPassCallbackDelegate>;
+
+class FAutoRegister {};
+struct FSceneViewExtensionContext {
+    FViewport* Viewport = nullptr;
+};
+
+class FSceneViewExtensionBase {
+public:
+    enum class EPostProcessingPass { MotionBlur, Tonemap, FXAA };
+
+    explicit FSceneViewExtensionBase(const FAutoRegister&) {}
+    virtual ~FSceneViewExtensionBase() = default;
+    virtual void SetupViewFamily(FSceneViewFamily&) = 0;
+    virtual void SetupView(FSceneViewFamily&, FSceneView&) = 0;
+    virtual void BeginRenderViewFamily(FSceneViewFamily&) = 0;
+#if ENGINE_MINOR_VERSION >= 5
+    virtual void SubscribeToPostProcessingPass(EPostProcessingPass, const FSceneView&,
+                                               FAfterPassCallbackDelegateArray&, bool) {}
+#else
+    virtual void SubscribeToPostProcessingPass(EPostProcessingPass, FAfterPassCallbackDelegateArray&, bool) {}
+#endif
+
+protected:
+    virtual bool IsActiveThisFrame_Internal(const FSceneViewExtensionContext&) const { return true; }
+};
+
+struct FSceneViewExtensions {
+    template <class Extension, class... Values>
+    static TSharedRef<Extension, ESPMode::ThreadSafe> NewExtension(Values&&... values) {
+        return TSharedRef<Extension, ESPMode::ThreadSafe>(
+            std::make_shared<Extension>(FAutoRegister(), std::forward<Values>(values)...));
+    }
+};
