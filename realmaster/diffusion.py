@@ -14,17 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from diffusers import AutoencoderKLWan
 from huggingface_hub import hf_hub_download, list_repo_files
 
 from capture_bridge.errors import SetupError
-from realmaster.adapters import Adapter, attach, check_base, read_adapter
-from realmaster.families.fit import Fit, choose, device_for, free_gib, next_fit, place
+from realmaster.adapters import Adapter, check_base, read_adapter
+from realmaster.families.clips import U8, Clips, working_size
+from realmaster.families.fit import Fit, choose, device_for, free_gib, next_fit
+from realmaster.families.opening import Opening, open_video
 from realmaster.families.presets import PRESETS, Preset
-from realmaster.families.prompts import wan_prompts
-from realmaster.families.wan import U8, Text, WanClips, flow_of, spatial_multiple, working_size
-from realmaster.families.weights import load
-from realmaster.in_context import InContextTransformer
+from realmaster.flow_matching import schedule
 from realmaster.tiers import ModelOptions
 from realmaster.windows import Windows, enhance_in_windows, seams
 
@@ -53,7 +51,7 @@ class DiffusionModel:
             check_base(adapter, name, (self._preset.source, *self._preset.also_known_as, name))
         self._stride = _reference_stride([adapter for adapter, _ in self._adapters])
         self.fingerprint = self._fingerprint()
-        self._clips: WanClips | None = None
+        self._clips: Clips | None = None
 
     def enhance(self, frames: "Iterable[SessionFrame]", state: "State") -> Iterator[U8]:
         """One (H, W, 3) sRGB picture per frame; see enhancer.Model."""
@@ -99,31 +97,18 @@ class DiffusionModel:
             "seams": json.dumps(joins),
         }
 
-    def _open(self, size: tuple[int, int]) -> WanClips:
-        """The components at work for pictures of (width, height) `size`."""
-        preset, device = self._preset, self._device
-        dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
-        prompts = (self._prompt(),) + ((self._options.negative,) if preset.guidance != 1 else ())
-        embeddings = [
-            embedding.to(device, dtype) for embedding in wan_prompts(preset.source, prompts, device)
-        ]
-        vae = load(AutoencoderKLWan, preset.source, "vae", torch_dtype=torch.float32)
-        names = ("transformer",) if preset.boundary is None else ("transformer", "transformer_2")
-        experts = []
-        for name in names:
-            expert = load(InContextTransformer, preset.source, name, torch_dtype=dtype)
-            if self._adapters:
-                attach(expert, self._adapters)
-            place(expert, vae, self._fit, device)
-            experts.append(expert)
-        multiple = spatial_multiple(experts[0], vae) * self._stride
-        at = working_size(size, preset.size, multiple)
-        guidance = (preset.guidance, preset.guidance_low or preset.guidance)
-        flow = flow_of(preset.steps, preset.shift, guidance, preset.boundary or 0.0)
-        log.info("%s at %dx%d on %s, fit: %s", self.name, *at, device, self._fit)
-        return WanClips(
-            experts, vae, Text(*embeddings), flow, at, reference_stride=self._stride, device=device
+    def _open(self, size: tuple[int, int]) -> Clips:
+        """The preset at work for pictures of (width, height) `size`."""
+        preset = self._preset
+        guided = preset.guidance != 1 or preset.guidance_low not in (None, 1)
+        prompts = (self._prompt(), self._options.negative) if guided else (self._prompt(),)
+        video = open_video(
+            Opening(preset, prompts, self._adapters, self._fit, self._device, preset.fps)
         )
+        at = working_size(size, preset.size, video.spatial_multiple * self._stride)
+        log.info("%s at %dx%d on %s, fit: %s", self.name, *at, self._device, self._fit)
+        sigmas = preset.sigmas or schedule(preset.steps, preset.shift).tolist()
+        return Clips(video, sigmas, at, reference_stride=self._stride, device=self._device)
 
     def _prompt(self) -> str:
         triggers = [adapter.trigger for adapter, _ in self._adapters if adapter.trigger]
@@ -150,6 +135,7 @@ def _preset(name: str, options: ModelOptions) -> Preset:
     return replace(
         preset,
         source=source,
+        sigmas=preset.sigmas if options.steps is None else (),
         steps=options.steps or preset.steps,
         guidance=preset.guidance if options.guidance is None else options.guidance,
         guidance_low=preset.guidance_low if options.guidance is None else options.guidance,

@@ -34,7 +34,8 @@ class Enhance:
     """The video to write (.mp4)."""
     model: str = "fast"
     """Which model: fast (bundled, runs on a CPU), copy (changes nothing), or a diffusion preset
-    (wan2.2-5b, wan2.1-1.3b, wan2.1-14b, wan2.2-a14b; tiny with --weights, for a CPU)."""
+    (ltx-2.3, wan2.2-5b, wan2.1-1.3b, wan2.1-14b, wan2.2-a14b; tiny with --weights, for a
+    CPU)."""
     size: str = ""
     """The size that a diffusion model works at, such as 832x480; by default what it was made for.
     The video keeps the session's size."""

@@ -18,7 +18,8 @@ class Preset:
     source: a Hub id in diffusers' layout. size: (width, height) it was made for; other shapes keep
     the number of pixels. fresh, overlap: frames of a window (windows.py). steps, shift, guidance:
     of the flow (guidance 1 runs the model once a step). boundary: the noise level below which the
-    second expert takes over, with `guidance_low`. vram_gib: {what is done to fit: memory that
+    second expert takes over, with `guidance_low`. sigmas: noise levels of a distilled model, which
+    rule over steps and shift. vram_gib: {what is done to fit: memory that
     suffices at `size`, estimated from the weights' bytes and the activations}.
     """
 
@@ -111,6 +112,20 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             boundary=0.875,
             vram_gib={"none": 80, "offload": 40, "fp8": 24},
             also_known_as=("Wan2.2-T2V-A14B",),
+        ),
+        "ltx-2.3": Preset(
+            family="ltx2",
+            source="diffusers/LTX-2.3-Distilled-Diffusers",
+            licence="LTX-2 Community License",
+            what="22 billion parameters, distilled to 8 steps; its sound is not made",
+            size=(768, 512),
+            fps=24,
+            steps=8,
+            shift=1.0,
+            guidance=1.0,
+            sigmas=(1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875, 0.0),
+            vram_gib={"none": 64, "offload": 32, "fp8": 24},
+            also_known_as=("LTX-2.3", "ltx-2.3-22b-dev", "ltx-2.3-22b-distilled"),
         ),
     }
 )

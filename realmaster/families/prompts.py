@@ -1,27 +1,34 @@
 """Prompt embeddings of a model's text encoder, computed once and kept on disk.
 
-The encoder (11 GB for Wan) is loaded only when an embedding is not there yet, and freed at once.
-A checkpoint without one brings its embeddings with it, in `prompt_embeds.safetensors`.
+The encoder (11 GB for Wan, 24 GB for LTX) is loaded only when an embedding is not there yet, and
+freed at once. A checkpoint without one brings its embeddings with it, in `prompt_embeds.safetensors`.
 """
 
 import gc
 import hashlib
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import WanPipeline
+from diffusers import LTX2Pipeline, WanPipeline
+from diffusers.pipelines.ltx2 import LTX2TextConnectors
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import AutoTokenizer, UMT5EncoderModel
+from transformers import AutoTokenizer, Gemma3ForConditionalGeneration, UMT5EncoderModel
 
 from capture_bridge.errors import SetupError
+from realmaster.families.presets import FamilyName
 from realmaster.families.weights import load
 
 BUNDLED = "prompt_embeds.safetensors"
-_MAX_TOKENS = 512
+#: As many tokens as the models were trained with.
+WAN_TOKENS, LTX2_TOKENS = 512, 1024
+
+Embedding = dict[str, Tensor]
 
 
 def cache_folder() -> Path:
@@ -33,54 +40,92 @@ def cache_folder() -> Path:
     return base / "realmaster" / "prompts"
 
 
-def wan_prompts(source: str, prompts: tuple[str, ...], device: str) -> list[Tensor]:
-    """One embedding (1, T, text_dim) float32 per prompt, on the CPU. SetupError."""
+def prompt_embeddings(
+    family: FamilyName, source: str, prompts: Sequence[str], device: str
+) -> list[Embedding]:
+    """What the family's transformer hears of each prompt, on the CPU. SetupError.
+
+    wan: `prompt` (1, T, D). ltx2: `video` (1, T, D), `audio` (1, T, D'), `mask` (1, T).
+    """
     bundled = Path(source) / BUNDLED
     if bundled.is_file():
         return [_read(bundled)] * len(prompts)
     paths = [cache_folder() / f"{_name(source, prompt)}.safetensors" for prompt in prompts]
     missing = [k for k, path in enumerate(paths) if not path.is_file()]
     if missing:
-        embeddings = _encode(source, [prompts[k] for k in missing], device)
+        encode = {"wan": _encode_wan, "ltx2": _encode_ltx2}[family]
+        with torch.no_grad():
+            embeddings = encode(source, [prompts[k] for k in missing], device)
         cache_folder().mkdir(parents=True, exist_ok=True)
         for k, embedding in zip(missing, embeddings, strict=True):
             part = paths[k].with_suffix(".part")
-            save_file({"prompt": embedding}, part)
+            save_file(embedding, part)
             part.replace(paths[k])
+        gc.collect()
+        if device.startswith("cuda"):
+            torch.cuda.empty_cache()
     return [_read(path) for path in paths]
 
 
-def _encode(source: str, prompts: list[str], device: str) -> list[Tensor]:
-    dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
-    tokenizer = load(AutoTokenizer, source, "tokenizer")
-    encoder = load(UMT5EncoderModel, source, "text_encoder", dtype=dtype).to(device)
+def _encode_wan(source: str, prompts: list[str], device: str) -> list[Embedding]:
     pipeline = WanPipeline(
-        tokenizer=tokenizer, text_encoder=encoder, vae=None, scheduler=None, transformer=None
+        tokenizer=load(AutoTokenizer, source, "tokenizer"),
+        text_encoder=load(UMT5EncoderModel, source, "text_encoder", dtype=_dtype(device)).to(
+            device
+        ),
+        vae=None,
+        scheduler=None,
+        transformer=None,
     )
-    with torch.no_grad():
-        made = [
-            pipeline.encode_prompt(
-                prompt,
-                do_classifier_free_guidance=False,
-                max_sequence_length=_MAX_TOKENS,
-                device=torch.device(device),
-            )[0]
-            for prompt in prompts
-        ]
-    embeddings = [embedding.float().cpu().contiguous() for embedding in made]
-    del pipeline, encoder
-    gc.collect()
-    if device.startswith("cuda"):
-        torch.cuda.empty_cache()
+    return [{"prompt": _kept(_told(pipeline, prompt, device, WAN_TOKENS)[0])} for prompt in prompts]
+
+
+def _encode_ltx2(source: str, prompts: list[str], device: str) -> list[Embedding]:
+    dtype = _dtype(device)
+    encoder = load(Gemma3ForConditionalGeneration, source, "text_encoder", dtype=dtype)
+    pipeline = LTX2Pipeline(
+        tokenizer=load(AutoTokenizer, source, "tokenizer"),
+        text_encoder=encoder.to(device),
+        scheduler=None,
+        vae=None,
+        audio_vae=None,
+        connectors=None,
+        transformer=None,
+        vocoder=None,
+    )
+    connectors = load(LTX2TextConnectors, source, "connectors", torch_dtype=dtype).to(device)
+    embeddings = []
+    for prompt in prompts:
+        layers, mask = _told(pipeline, prompt, device, LTX2_TOKENS)[:2]
+        video, audio, mask = connectors(layers, mask, padding_side="left")
+        embeddings.append({"video": _kept(video), "audio": _kept(audio), "mask": _kept(mask)})
     return embeddings
 
 
-def _read(path: Path) -> Tensor:
+def _told(pipeline: Any, prompt: str, device: str, max_tokens: int) -> tuple[Tensor, ...]:
+    told: tuple[Tensor, ...] = pipeline.encode_prompt(
+        prompt,
+        do_classifier_free_guidance=False,
+        max_sequence_length=max_tokens,
+        device=torch.device(device),
+    )
+    return told
+
+
+def _dtype(device: str) -> torch.dtype:
+    return torch.bfloat16 if device.startswith("cuda") else torch.float32
+
+
+def _kept(tensor: Tensor) -> Tensor:
+    return tensor.float().cpu().contiguous()
+
+
+def _read(path: Path) -> Embedding:
     try:
-        return load_file(path)["prompt"]
-    except (SafetensorError, OSError, KeyError) as error:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
         raise SetupError(f"{path} is damaged: remove it and run again ({error})") from error
 
 
 def _name(source: str, prompt: str) -> str:
-    return hashlib.sha256(f"{source}\n{_MAX_TOKENS}\n{prompt}".encode()).hexdigest()[:32]
+    return hashlib.sha256(f"{source}\n{prompt}".encode()).hexdigest()[:32]

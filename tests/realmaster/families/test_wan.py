@@ -8,8 +8,10 @@ import torch
 from diffusers import AutoencoderKLWan
 
 from capture_bridge.errors import SetupError
-from realmaster.families.wan import U8, Text, WanClips, flow_of, resized, working_size
+from realmaster.families.clips import U8, Clips, resized, working_size
+from realmaster.families.wan import Text, WanVideo
 from realmaster.families.weights import load
+from realmaster.flow_matching import schedule
 from realmaster.in_context import InContextTransformer
 from tests.realmaster.families.tiny_checkpoint import write_tiny
 
@@ -21,17 +23,17 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny(tmp_path_factory.mktemp("tiny"), experts=2)
 
 
-def clips(checkpoint: Path, *, guidance: float = 1.0, stride: int = 1, steps: int = 2) -> WanClips:
+def clips(checkpoint: Path, *, guidance: float = 1.0, stride: int = 1, steps: int = 2) -> Clips:
     generator = torch.Generator().manual_seed(0)
     text = Text(*(torch.randn(1, 3, 16, generator=generator) for _ in range(2)))
-    return WanClips(
+    video = WanVideo(
         [load(InContextTransformer, str(checkpoint), "transformer")],
         load(AutoencoderKLWan, str(checkpoint), "vae"),
         text,
-        flow_of(steps, 3.0, (guidance,)),
-        SIZE if stride == 1 else (SIZE[0], 2 * SIZE[1]),
-        reference_stride=stride,
+        guidance=(guidance,),
     )
+    size = SIZE if stride == 1 else (SIZE[0], 2 * SIZE[1])
+    return Clips(video, schedule(steps, 3.0).tolist(), size, reference_stride=stride)
 
 
 def render(count: int, size: tuple[int, int] = SIZE, seed: int = 0) -> U8:
@@ -83,7 +85,8 @@ def test_two_experts_share_the_noise_levels(checkpoint: Path) -> None:
     vae, text = load(AutoencoderKLWan, str(checkpoint), "vae"), Text(torch.zeros(1, 3, 16))
 
     def run(experts: list[InContextTransformer], boundary: float) -> torch.Tensor:
-        model = WanClips(experts, vae, text, flow_of(4, 1.0, (1.0,), boundary), SIZE)
+        video = WanVideo(experts, vae, text, boundary=boundary)
+        model = Clips(video, schedule(4, 1.0).tolist(), SIZE)
         return model.denoise(model.encode(render(5)), None, 0)
 
     assert torch.equal(run([first, second], 0.0), run([first], 0.0))
