@@ -1,7 +1,8 @@
 """Prompt embeddings of a model's text encoder, computed once and kept on disk.
 
 The encoder (11 GB for Wan, 24 GB for LTX) is loaded only when an embedding is not there yet, and
-freed at once. A checkpoint without one brings its embeddings with it, in `prompt_embeds.safetensors`.
+freed at once. A checkpoint without one brings its embeddings with it, as
+`prompt_embeds.safetensors`.
 """
 
 import gc
