@@ -29,6 +29,7 @@ from capture_bridge.recorder import (
 
 PLUGIN_VARIABLE: Final = "REALMASTER_OPENGL_PLUGIN"
 _BUILT_PLUGIN: Final = "build/plugins/linux-gcc/opengl/librealmaster_opengl.so"
+_GAME_FOLDERS: Final = ("/usr/local/games", "/usr/games")
 _STOP_LIMIT_S: Final = 5.0
 #: How long a program that ended may leave its last frames unread.
 _GRACE_S: Final = 3.0
@@ -104,8 +105,7 @@ def capture_environment(game: OpenGLGame) -> dict[str, str]:
         )
     if not game.command:
         raise SetupError("no program was named: realmaster run -o s.mcap -- PROGRAM ARGUMENTS")
-    if shutil.which(game.command[0]) is None:
-        raise SetupError(f"there is no program '{game.command[0]}' in PATH that may be run")
+    program_path(game.command[0])
     plugin = plugin_path()
     preloads = [str(plugin), *filter(None, [os.environ.get("LD_PRELOAD")])]
     return {
@@ -115,6 +115,15 @@ def capture_environment(game: OpenGLGame) -> dict[str, str]:
         "REALMASTER_FPS": f"{game.max_fps:g}",
         "REALMASTER_METRES_PER_UNIT": f"{game.metres_per_unit:g}",
     }
+
+
+def program_path(program: str) -> str:
+    """Where the program is: in PATH, or where Debian puts games. Raises SetupError."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *_GAME_FOLDERS])
+    found = shutil.which(program, path=path)
+    if found is None:
+        raise SetupError(f"there is no program '{program}' in PATH that may be run")
+    return found
 
 
 def plugin_path() -> Path:
@@ -138,7 +147,7 @@ def _running(
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """The program in a session of its own, ended on the way out with all that it started."""
     process = subprocess.Popen(
-        list(game.command),
+        [program_path(game.command[0]), *game.command[1:]],
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=words,
