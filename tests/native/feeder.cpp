@@ -3,7 +3,7 @@
 // usage: feeder --port P [--frames N] [--fps F] [--size WxH] [--bundle small|full] [--pitch BYTES]
 //               [--lockstep] [--checksum] [--no-shared] [--slots N] [--late K] [--grow-at N]
 //               [--nan-at N] [--give-up-at N] [--prefill] [--until-eof] [--wait-client MS] [--fork]
-//               [--mark] [--spin-until-sent N] [--kill-at N]
+//               [--mark]
 // --fps 0: as fast as credit comes. --late K: fills a slot K frames after begin. --prefill: pictures
 // are copied from memory instead of being made (benchmarks). One JSON line at the end.
 #include <algorithm>
@@ -106,15 +106,12 @@ public:
                 plugin_.wait_credit(1000);
             }
             frame(static_cast<std::uint64_t>(index));
-            if (options_.number("kill-at", -1) == index) {
-                std::abort();
-            }
         }
         while (!late_.empty()) {
             fill_oldest();
         }
-        const auto target = static_cast<std::uint64_t>(options_.number("spin-until-sent", 0));
-        while (plugin_.stats().sent < target) {
+        const auto deadline = Clock::now() + milliseconds(5000);
+        while (!is_settled() && Clock::now() < deadline) {
             std::this_thread::sleep_for(milliseconds(2));
         }
     }
@@ -151,6 +148,16 @@ private:
         while (!plugin_.connected() && Clock::now() < deadline) {
             std::this_thread::sleep_for(milliseconds(1));
         }
+    }
+
+    // Whether every frame was sent or counted as dropped.
+    bool is_settled() const {
+        const Stats stats = plugin_.stats();
+        std::uint64_t settled = stats.sent;
+        for (const std::uint64_t count : stats.drops) {
+            settled += count;
+        }
+        return settled >= stats.rendered;
     }
 
     bool is_over() const { return stops_ || (options_.has("until-eof") && stdin_is_closed()); }

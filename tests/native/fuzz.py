@@ -58,7 +58,7 @@ def main() -> int:
     program = next(path for path in tree.rglob("fuzz_incoming") if path.is_file())
     command = [
         str(program), str(corpus), f"-max_total_time={options.seconds}", "-max_len=8192",
-        "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1",
+        "-timeout=120", "-rss_limit_mb=2048", "-print_final_stats=1",
         f"-artifact_prefix={options.folder}/",
     ]  # fmt: skip
     return subprocess.run(command, check=False).returncode

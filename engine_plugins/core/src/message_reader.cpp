@@ -31,8 +31,7 @@ public:
             if (!reader->skip(depth - 1)) {
                 return false;
             }
-            keys_[count_] = key.bytes;
-            values_[count_++] = value;
+            entries_[count_++] = {key.bytes.data(), key.bytes.size(), value.at(), value.size()};
         }
         return true;
     }
@@ -40,9 +39,9 @@ public:
     // The value's reader and head; false where the field is missing or nil.
     bool find(std::string_view key, Reader* value, Item* head) const noexcept {
         for (std::size_t index = count_; index-- > 0;) {
-            if (keys_[index] == key) {
-                *value = values_[index];
-                Reader peek = values_[index];
+            if (this->key(index) == key) {
+                *value = Reader{entries_[index].value, entries_[index].rest};
+                Reader peek = *value;
                 return peek.next(head) && head->type != Type::nil;
             }
         }
@@ -78,12 +77,20 @@ public:
     }
 
     std::size_t size() const noexcept { return count_; }
-    std::string_view key(std::size_t index) const noexcept { return keys_[index]; }
+    std::string_view key(std::size_t index) const noexcept {
+        return {entries_[index].key, entries_[index].key_size};
+    }
 
 private:
+    struct Entry {
+        const char* key;
+        std::size_t key_size;
+        const std::uint8_t* value;
+        std::size_t rest;  // bytes from the value to the header's end
+    };
+
     std::size_t count_ = 0;
-    std::string_view keys_[msgpack::max_entries];
-    Reader values_[msgpack::max_entries];
+    Entry entries_[msgpack::max_entries];  // not set before they are used: this is large
 };
 
 template <std::size_t n>

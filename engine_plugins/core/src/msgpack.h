@@ -65,6 +65,8 @@ public:
     // Passes a whole value, in which collections lie at most `depth` deep.
     bool skip(int depth) noexcept;
     bool at_end() const noexcept { return at_ == end_; }
+    const std::uint8_t* at() const noexcept { return at_; }
+    std::size_t size() const noexcept { return static_cast<std::size_t>(end_ - at_); }
 
 private:
     bool big_endian(int num_bytes, std::uint64_t* value) noexcept;

@@ -200,7 +200,10 @@ void Core::receive() noexcept {
             return;
         }
         if (result == platform::Io::broken) {
-            lose("the client is gone");
+            lose(phase_ == Phase::greeting
+                     ? "whoever listens there closed at once: no client, or one with encryption, "
+                       "which native plugins lack"
+                     : "the client is gone");
             return;
         }
         heard_ns_ = now_ns();
