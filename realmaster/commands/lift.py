@@ -4,7 +4,7 @@ import importlib.util
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -14,6 +14,7 @@ from capture_bridge.session import SessionReader
 from realmaster.commands.options import OutputPath, SessionPath, VideoPath, parse_size
 from realmaster.commands.progress import progress_bar
 from realmaster.enhancer import enhance_session
+from realmaster.finishing import Finish, FinishedModel, parse_keep
 from realmaster.tiers import ModelOptions, load_model
 
 #: H.264 quality of a truth: it is measured against, so its own loss must not show.
@@ -40,6 +41,12 @@ class Enhance:
     """The size that a diffusion model works at, such as 832x480; by default what it was made for.
     The video keeps the session's size."""
     options: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
+    stabilize: float = 0.0
+    """Steady what the model changes along the engine's motion: 0 is off, 0.7 takes most flicker."""
+    keep: str = ""
+    """How much of the render stays where, by class or object: person=0.5,glass=1,#17=1."""
+    hud: Literal["drop", "keep"] = "drop"
+    """Keep puts the game's own HUD back over the picture (needs color_ui)."""
     overwrite: bool = False
     """Replace the output if it exists."""
 
@@ -48,7 +55,10 @@ class Enhance:
         options = self.options
         if self.size:
             options = replace(options, size=parse_size(self.size))
+        finish = Finish(self.stabilize, parse_keep(self.keep), self.hud == "keep")
         model = load_model(self.model, options)
+        if finish != Finish():
+            model = FinishedModel(model, finish)
         with progress_bar(f"enhance {self.session.name}") as progress:
             made = enhance_session(
                 self.session,
