@@ -145,7 +145,6 @@ def test_a_preset_without_a_gpu_names_what_it_needs(name: str) -> None:
         (["--model", "fast", "--steps", "4"], "belong to"),
         (["--model", "copy", "--keep", "face=1"], "no such class"),
         (["--model", "copy", "--stabilize", "1"], "--stabilize 1"),
-        (["--model", "copy", "--hud", "keep"], "color_ui"),
         (["--model", "tiny", "--weights", "./nowhere"], "no such folder"),
         (["--model", "tiny", "--weights", "W", "--steps", "0"], "from 1 to 1000"),
         (["--model", "tiny", "--weights", "W", "--adapter", "none.safetensors"], "cannot read"),
