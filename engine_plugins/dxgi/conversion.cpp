@@ -10,13 +10,26 @@ namespace realmaster {
 
 namespace {
 
-constexpr int max_calibrations = 3;
+constexpr int max_calibrations = 3;    // where no encoding fits
+constexpr int max_ambiguous = 6;      // where the view tells too little
 constexpr double good_agreement_deg = 3.0;  // then no second look is needed
 
 std::string text_of(const char* format, double value) {
     char text[64];
     std::snprintf(text, sizeof(text), format, value);
     return text;
+}
+
+bool fits(const NormalAgreement& agreement) noexcept {
+    return agreement.median_deg <= max_agreement_deg;
+}
+
+// One that fits before one that does not, a clear one before an ambiguous one, a closer one.
+bool is_better(const NormalAgreement& one, const NormalAgreement& other) noexcept {
+    if (fits(one) != fits(other)) {
+        return fits(one);
+    }
+    return one.ambiguous != other.ambiguous ? !one.ambiguous : one.median_deg < other.median_deg;
 }
 
 constexpr std::uint32_t min_declared_area = 1920 * 1080;
@@ -79,14 +92,18 @@ void Session::calibrate(const Job& job) {
             NormalAgreement found = best_encoding(
                 target, metres, job.K, job.has_rotation ? &job.camera_from_world : nullptr);
             found.target = i;
-            log_->line("render target %u, format %u: best normals %.2f degrees from depth's (%u)",
-                       i, target.format, found.median_deg, static_cast<unsigned>(found.samples));
-            if (found.median_deg < agreement_.median_deg) {
+            log_->line("render target %u, format %u: normals %.2f (median) and %.2f degrees (mean) "
+                       "from depth's in %u pixels%s",
+                       i, target.format, found.median_deg, found.mean_deg,
+                       static_cast<unsigned>(found.samples),
+                       found.ambiguous ? ", not told apart from another encoding" : "");
+            if (is_better(found, agreement_)) {
                 agreement_ = found;
             }
         }
-        const bool good = agreement_.median_deg <= good_agreement_deg;
-        if (!good && calibrations_ < max_calibrations) {
+        const int patience = fits(agreement_) && agreement_.ambiguous ? max_ambiguous : max_calibrations;
+        const bool good = agreement_.median_deg <= good_agreement_deg && !agreement_.ambiguous;
+        if (!good && calibrations_ < patience) {
             return;
         }
     }
@@ -94,7 +111,7 @@ void Session::calibrate(const Job& job) {
 }
 
 void Session::start_plugin(const Job& job) {
-    const bool from_target = agreement_.median_deg <= max_agreement_deg;
+    const bool from_target = fits(agreement_);
     const Size in = job.info.render_size;
     const Size out = job.info.output_size;
     Config config;

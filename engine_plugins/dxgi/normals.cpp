@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::uint32_t sample_stride = 4;
 constexpr std::size_t max_samples = 8192;
-constexpr double tie_deg = 2.0;  // a less usual encoding must be better by this
+constexpr double tie_deg = 0.2;  // a less usual encoding must be better by this
 constexpr float max_depth_step = 0.05F;  // relative; more is an edge
 
 float unorm(std::uint32_t value, std::uint32_t top) noexcept {
@@ -159,10 +159,16 @@ void collect(const Image& target, const float* depth, const Matrix3& K, Samples*
     }
 }
 
-double median_angle(const Samples& samples, const NormalEncoding& encoding,
-                    const Matrix3* camera_from_world, std::array<float, max_samples>* cosines,
-                    std::size_t* used) noexcept {
+struct Angles {
+    double median_deg = 180.0;
+    double mean_deg = 180.0;
+    std::size_t used = 0;
+};
+
+Angles angles_of(const Samples& samples, const NormalEncoding& encoding,
+                 const Matrix3* camera_from_world, std::array<float, max_samples>* angles) noexcept {
     std::size_t count = 0;
+    double sum = 0.0;
     for (std::size_t i = 0; i < samples.count; ++i) {
         Vec3 n{};
         if (!unpack(samples.texels[i], encoding.packing, &n)) {
@@ -175,15 +181,16 @@ double median_angle(const Samples& samples, const NormalEncoding& encoding,
         for (std::size_t c = 0; c < 3; ++c) {
             cosine += n[c] * static_cast<float>(encoding.signs[c]) * samples.of_depth[i][c];
         }
-        (*cosines)[count++] = cosine;
+        const float angle = std::acos(std::clamp(cosine, -1.0F, 1.0F)) * 57.29578F;
+        (*angles)[count++] = angle;
+        sum += angle;
     }
-    *used = count;
     if (count == 0) {
-        return 180.0;
+        return {};
     }
-    auto* middle = cosines->data() + count / 2;
-    std::nth_element(cosines->data(), middle, cosines->data() + count);
-    return std::acos(std::clamp(static_cast<double>(*middle), -1.0, 1.0)) * 57.29577951308232;
+    float* middle = angles->data() + count / 2;
+    std::nth_element(angles->data(), middle, angles->data() + count);
+    return {*middle, sum / static_cast<double>(count), count};
 }
 
 }  // namespace
@@ -240,9 +247,10 @@ NormalAgreement best_encoding(const Image& target, const float* depth, const Mat
         {{1, -1, -1}, {1, -1, 1}, {1, 1, 1}, {-1, -1, -1}, {1, 1, -1}, {-1, 1, 1}, {-1, 1, -1},
          {-1, -1, 1}}};
     static thread_local Samples samples;
-    static thread_local std::array<float, max_samples> cosines;
+    static thread_local std::array<float, max_samples> angles;
     samples.count = 0;
     NormalAgreement best;
+    double second_deg = 180.0;
     if (!is_normal_format(target.format)) {
         return best;
     }
@@ -261,15 +269,20 @@ NormalAgreement best_encoding(const Image& target, const float* depth, const Mat
                     continue;  // the pose gives the axes; only inside out is left open
                 }
                 const NormalEncoding encoding{packing, world, signs};
-                std::size_t used = 0;
-                const double angle =
-                    median_angle(samples, encoding, camera_from_world, &cosines, &used);
-                if (used >= min_agreement_samples && angle < best.median_deg - tie_deg) {
-                    best = {encoding, angle, used, 0};
+                const Angles found = angles_of(samples, encoding, camera_from_world, &angles);
+                if (found.used < min_agreement_samples) {
+                    continue;
+                }
+                if (found.mean_deg < best.mean_deg - tie_deg) {
+                    second_deg = best.mean_deg;
+                    best = {encoding, found.median_deg, found.mean_deg, false, found.used, 0};
+                } else {
+                    second_deg = std::min(second_deg, found.mean_deg);
                 }
             }
         }
     }
+    best.ambiguous = second_deg < best.mean_deg + tie_deg;
     return best;
 }
 

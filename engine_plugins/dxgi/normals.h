@@ -24,10 +24,14 @@ struct NormalEncoding {
     std::array<std::int8_t, 3> signs{1, 1, 1};
 };
 
-// How well an encoding fits: the median angle to depth's normals over `samples` pixels.
+// How well an encoding fits: angles to depth's normals over `samples` pixels. Encodings are ranked
+// by the mean, which a minority of pixels can tip: a ground that fills the view looks the same in
+// all that differ only in the camera's z. ambiguous: this view does not tell the best two apart.
 struct NormalAgreement {
     NormalEncoding encoding;
     double median_deg = 180.0;
+    double mean_deg = 180.0;
+    bool ambiguous = true;
     std::size_t samples = 0;
     std::uint32_t target = 0;  // which render target of the pass
 };

@@ -12,7 +12,7 @@ namespace realmaster {
 namespace {
 
 constexpr std::uint64_t settle_presents = 8;         // with one and the same choice of depth
-constexpr std::uint64_t between_calibrations = 15;   // presents
+constexpr std::uint64_t between_calibrations = 10;   // presents
 constexpr std::uint64_t depth_is_missing = 300;      // presents, then the log says so
 constexpr double radians = 3.14159265358979323846 / 180.0;
 

@@ -228,7 +228,9 @@ private:
         ID3D11Buffer* const constants = constants_.get();
         const double aspect = static_cast<double>(options_.width) / options_.height;
         scene::Constants now =
-            scene::constants(frame, aspect, options_.projection, options_.world_normals);
+            scene::constants(options_.straight ? 0 : frame, aspect, options_.projection,
+                             options_.world_normals);
+        scene::set_stamp(frame, &now);
         context_->IASetPrimitiveTopology(D3D11_PRIMITIVE_TOPOLOGY_TRIANGLELIST);
         context_->VSSetConstantBuffers(0, 1, &constants);
         context_->PSSetConstantBuffers(0, 1, &constants);

@@ -26,6 +26,7 @@ struct Options {
     bool dinput8 = false;       // load dinput8.dll, which loads the plugin
     bool decoy = true;
     bool world_normals = false;
+    bool straight = false;      // the camera stands still, without yaw
     bool clear_late = false;    // clear depth before the HUD
     bool hud = true;
     bool generated = false;     // present each frame twice, as frame generation does
@@ -79,6 +80,8 @@ inline Options read_options(int argc, char** argv) {
             options.decoy = false;
         } else if (name == "--world-normals") {
             options.world_normals = true;
+        } else if (name == "--straight") {
+            options.straight = true;
         } else if (name == "--clear-late") {
             options.clear_late = true;
         } else if (name == "--no-hud") {

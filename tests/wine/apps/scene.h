@@ -111,6 +111,13 @@ inline std::array<double, 16> inverse(const std::array<double, 16>& m) {
     return out;
 }
 
+inline void set_stamp(int frame, Constants* out) {
+    out->stamp[0] = static_cast<float>(frame & 255) / 255.0F;
+    out->stamp[1] = static_cast<float>((frame >> 8) & 255) / 255.0F;
+    out->stamp[2] = 77.0F / 255.0F;
+    out->stamp[3] = 1.0F;
+}
+
 inline Constants constants(int frame, double aspect, const Projection& projection,
                            bool world_normals) {
     const double n = projection.near_m;
@@ -133,10 +140,7 @@ inline Constants constants(int frame, double aspect, const Projection& projectio
                 static_cast<float>(world_normals ? (r == c ? 1.0 : 0.0) : view);
         }
     }
-    out.stamp[0] = static_cast<float>(frame & 255) / 255.0F;
-    out.stamp[1] = static_cast<float>((frame >> 8) & 255) / 255.0F;
-    out.stamp[2] = 77.0F / 255.0F;
-    out.stamp[3] = 1.0F;
+    set_stamp(frame, &out);
     return out;
 }
 
