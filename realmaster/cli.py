@@ -65,6 +65,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "realmaster.commands.renders:Import",
             "a session of what Unreal's Movie Render Queue wrote",
         ),
+        "doctor": (
+            "realmaster.commands.doctor:Doctor",
+            "what this machine can run, and what is missing",
+        ),
         "enhance": ("realmaster.commands.lift:Enhance", "lift a session to photoreal video"),
         "truth": (
             "realmaster.commands.lift:Truth",
