@@ -13,12 +13,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from capture_bridge.errors import OutputError
-from capture_bridge.messages import Camera
+from capture_bridge.errors import LinkError, OutputError
+from capture_bridge.link import ClientLink
+from capture_bridge.messages import Camera, FrameFlags
+from capture_bridge.recorder import RecordingOptions, RecordingSummary, record_link
+from capture_bridge.session import SessionReader
+from capture_bridge.verify import verify
 from engine_plugins.unreal import package_plugin
 from engine_plugins.unreal.camera import UnrealCamera, rotation
 from realmaster.geometry import reproject
 from tests.capture_bridge.analytic_engine import AnalyticEngine
+from tests.native.conftest import NativeBuild
+from tests.native.unreal_scene import MOVERS, write_scene
 
 pytestmark = [
     pytest.mark.native,
@@ -273,3 +279,110 @@ def test_buffers_honour_the_row_pitch(maths: Path) -> None:
 def test_the_ring_gives_and_takes_back(maths: Path) -> None:
     """Entries 0 and 1, then none; late after three frames; converting is not late; 0 again."""
     assert ask(maths, "ring") == ["0 1 -1 0 1 0 1 0 1 8"]
+
+
+# --- the plugin's own sources in a make-believe engine -------------------------------------------
+
+ENGINE = AnalyticEngine(width=96, height=54, fps=24.0)
+NUM_FRAMES = 12
+
+
+@pytest.fixture(scope="module")
+def fake_engine(native_build: NativeBuild, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """unreal_fake.cpp with the plugin's sources and the real core."""
+    native_build.target("feeder")  # it links the core's library
+    library = next(native_build.tree().rglob("librealmaster_core.a"))
+    folder = tmp_path_factory.mktemp("fake")
+    command = [word for word in compiler(folder, 5) if word != "-fsyntax-only"]
+    module = MODULE / "Private" / "RealMasterCaptureModule.cpp"
+    library_functions = MODULE / "Private" / "RealMasterBlueprintLibrary.cpp"
+    sources = [p for p in SOURCES if p not in (module, library_functions)]
+    program = folder / "unreal_fake"
+    done = run(
+        [*command, "-O1", str(NATIVE / "unreal_fake.cpp"), *map(str, sources), str(library),
+         "-pthread", "-o", str(program)]
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[:4000]
+    return program
+
+
+def play(program: Path, tmp_path: Path, mode: str) -> tuple[Path, RecordingSummary]:
+    """The session of the scene, recorded by the real client."""
+    scene, session = tmp_path / "scene.bin", tmp_path / "s.mcap"
+    write_scene(scene, ENGINE, NUM_FRAMES)
+    with (
+        ClientLink("tcp://127.0.0.1:0") as link,
+        subprocess.Popen(
+            [program, scene, link.endpoint.rsplit(":", 1)[1], mode],
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
+        try:
+            made = record_link(link, session, options=RecordingOptions(connect_s=30.0))
+        except LinkError as error:
+            process.kill()
+            pytest.fail(f"{error}; the fake engine: {process.communicate()[1]}")
+        try:
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+        assert process.returncode == 0, errors
+    return session, made
+
+
+def check_frame(reader: SessionReader, index: int, *, only_camera_moves: bool = False) -> None:
+    """A frame against the analytic engine's numbers; the frame is known by its game time."""
+    found = reader.frame(index)
+    number = round(found.header.t_sim_ns * 1e-9 * ENGINE.fps)
+    truth = ENGINE.frame(number)
+    got, want = found.arrays(found.names), truth.arrays
+    assert set(got) == {"color", "depth", "normal", "motion", "instance"}
+    assert np.array_equal(got["color"], want["color"])
+    assert np.allclose(got["depth"], want["depth"], rtol=1e-6)
+    assert np.abs(got["normal"].astype(float) - want["normal"].astype(float)).max() < 2e-3
+    camera = found.header.camera
+    assert camera is not None and camera.reversed_z and camera.near_m == pytest.approx(0.1)
+    assert np.allclose(camera.K, truth.camera.K)
+    assert np.allclose(camera.world_from_camera, truth.camera.world_from_camera)
+    if found.header.flags & FrameFlags.CUT:
+        assert np.isnan(got["motion"]).all()
+        return
+    assert np.allclose(camera.world_from_camera_prev, truth.camera.world_from_camera_prev)
+    known = np.isfinite(np.asarray(want["motion"])).all(-1)
+    ids = np.asarray(want["instance"])
+    known &= ~np.isin(ids, MOVERS) if only_camera_moves else True
+    off = np.abs(got["motion"].astype(float) - want["motion"].astype(float))[known]
+    assert off.max() < 0.02  # f16 there, and 16 bits of a square root here
+    assert np.array_equal(got["instance"], np.zeros_like(ids) if only_camera_moves else ids)
+
+
+@pytest.mark.parametrize("mode", ["lockstep", "pieces"])
+def test_in_lockstep_every_frame_comes_with_the_engines_numbers(
+    fake_engine: Path, tmp_path: Path, mode: str
+) -> None:
+    session, made = play(fake_engine, tmp_path, mode)
+    assert made.frames == NUM_FRAMES and made.num_dropped == 0
+    with SessionReader(session) as reader:
+        for index in range(NUM_FRAMES):
+            check_frame(reader, index, only_camera_moves=mode == "pieces")
+        hello = reader.info.hello
+        assert hello.lockstep and hello.dt_sim_ns == round(1e9 / 24)
+        assert (hello.engine, hello.engine_version, hello.game) == (
+            "Unreal Engine", "5.5.4-fake", "FakeCity",
+        )  # fmt: skip
+        streams = {s.name: dict(s.params) for s in hello.streams}
+        assert streams["normal"] == {"source": "gbuffer"}
+    if mode == "lockstep":
+        assert [str(f) for f in verify(session).findings] == []
+
+
+def test_in_real_time_every_frame_is_right_or_counted(fake_engine: Path, tmp_path: Path) -> None:
+    session, made = play(fake_engine, tmp_path, "realtime")
+    assert 0 < made.frames <= NUM_FRAMES
+    unexplained = [cause for cause in made.drops if not cause.startswith("plugin/")]
+    assert unexplained == []
+    with SessionReader(session) as reader:
+        for index in range(len(reader)):
+            check_frame(reader, index)
+        assert len(reader) + made.num_dropped >= reader.seqs[-1] - reader.seqs[0] + 1

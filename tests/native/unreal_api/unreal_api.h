@@ -2,13 +2,16 @@
 // own, written from its public documentation, so that the plugin's sources can be compile-checked
 // where there is no engine. It says what the plugin relies on; only the engine can prove that it is
 // so. test_unreal_plugin.py makes each engine header that the plugin includes an include of this.
+// Names in snake_case are not Unreal's: unreal_fake.cpp defines them to run the plugin.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #define ENGINE_MAJOR_VERSION 5
 #ifndef ENGINE_MINOR_VERSION
@@ -43,13 +46,16 @@ void log_line(Category, const TCHAR*, Values...) {}
 class FString {
 public:
     FString() = default;
-    FString(const TCHAR*) {}
+    FString(const TCHAR* text) : text_(text) {}
     template <class... Values>
-    static FString Printf(const TCHAR*, Values...) { return {}; }
-    const TCHAR* operator*() const { return u""; }
-    FString& operator+=(const FString&) { return *this; }
-    friend FString operator+(const FString& a, const FString&) { return a; }
-    friend bool operator==(const FString&, const TCHAR*) { return false; }
+    static FString Printf(const TCHAR* format, Values...) { return format; }
+    const TCHAR* operator*() const { return text_.c_str(); }
+    FString& operator+=(const FString& other) { text_ += other.text_; return *this; }
+    friend FString operator+(FString a, const FString& b) { return a += b; }
+    friend bool operator==(const FString& a, const TCHAR* b) { return a.text_ == b; }
+
+private:
+    std::u16string text_;
 };
 
 const char* TCHAR_TO_UTF8(const TCHAR*);
@@ -97,6 +103,7 @@ class TSharedRef {
 public:
     explicit TSharedRef(std::shared_ptr<T> held) : held_(std::move(held)) {}
     T* operator->() const { return held_.get(); }
+    const std::shared_ptr<T>& held() const { return held_; }
 
 private:
     std::shared_ptr<T> held_;
@@ -107,7 +114,7 @@ class TSharedPtr {
 public:
     TSharedPtr() = default;
     explicit TSharedPtr(std::shared_ptr<T> held) : held_(std::move(held)) {}
-    TSharedPtr(const TSharedRef<T, Mode>&) {}
+    TSharedPtr(const TSharedRef<T, Mode>& given) : held_(given.held()) {}
     T* operator->() const { return held_.get(); }
     explicit operator bool() const { return held_ != nullptr; }
     bool IsValid() const { return held_ != nullptr; }
@@ -145,12 +152,12 @@ TUniquePtr<T> MakeUnique(Values&&... values) {
 template <class T>
 class TArray {
 public:
-    int32 Num() const { return 0; }
-    const T& operator[](int32) const { return *items_; }
-    void Add(T) {}
+    int32 Num() const { return static_cast<int32>(items_.size()); }
+    const T& operator[](int32 index) const { return items_[static_cast<std::size_t>(index)]; }
+    void Add(T item) { items_.push_back(std::move(item)); }
 
 private:
-    T* items_ = nullptr;
+    std::vector<T> items_;
 };
 
 struct FPlatformProcess {
@@ -181,8 +188,12 @@ class FDelegateHandle {};
 class FSimpleMulticastDelegate {
 public:
     template <class Object>
-    FDelegateHandle AddUObject(Object*, void (Object::*)()) { return {}; }
-    bool Remove(FDelegateHandle);
+    FDelegateHandle AddUObject(Object* object, void (Object::*method)()) {
+        bound = [object, method]() { (object->*method)(); };
+        return {};
+    }
+    bool Remove(FDelegateHandle) { bound = nullptr; return true; }
+    std::function<void()> bound;
 };
 
 struct FCoreDelegates {
@@ -192,7 +203,12 @@ struct FCoreDelegates {
 class FTickerDelegate {
 public:
     template <class Object>
-    static FTickerDelegate CreateUObject(Object*, bool (Object::*)(float)) { return {}; }
+    static FTickerDelegate CreateUObject(Object* object, bool (Object::*method)(float)) {
+        FTickerDelegate made;
+        made.bound = [object, method](float seconds) { return (object->*method)(seconds); };
+        return made;
+    }
+    std::function<bool(float)> bound;
 };
 
 class FTSTicker {
@@ -214,9 +230,14 @@ public:
     FAutoConsoleCommand(const TCHAR*, const TCHAR*, const FConsoleCommandDelegate&);
 };
 
+void launch_task(std::function<void()>);
 namespace UE::Tasks {
 template <class Function>
-void Launch(const char*, Function&& function) { std::forward<Function>(function)(); }
+void Launch(const char*, Function&& function) {
+    // std::function wants to copy, a task need not be copyable.
+    auto held = std::make_shared<std::decay_t<Function>>(std::forward<Function>(function));
+    launch_task([held]() { (*held)(); });
+}
 }  // namespace UE::Tasks
 
 class IModuleInterface {
@@ -284,8 +305,11 @@ public:
     void BlockUntilGPUIdle();
 };
 
+FRHICommandListImmediate& render_commands();
 template <class Function>
-void enqueue_render_command(Function&&) {}
+void enqueue_render_command(Function&& function) {
+    std::forward<Function>(function)(render_commands());
+}
 struct RenderCommandSink {
     template <class Function>
     void operator()(Function&& function) const { enqueue_render_command(std::forward<Function>(function)); }
@@ -328,12 +352,16 @@ public:
     FRDGTextureRef CreateTexture(const FRDGTextureDesc&, const TCHAR*);
     FRDGTextureUAVRef CreateUAV(FRDGTextureRef);
     template <class Parameters>
-    Parameters* AllocParameters() { return nullptr; }
+    Parameters* AllocParameters() {
+        static Parameters made;
+        return &made;
+    }
 };
 
 class FRHIGPUTextureReadback {
 public:
     explicit FRHIGPUTextureReadback(const TCHAR* name);
+    ~FRHIGPUTextureReadback();
     bool IsReady();
     void* Lock(int32& out_row_pitch_in_pixels, int32* out_buffer_height = nullptr);
     void Unlock();
@@ -373,10 +401,14 @@ public:
     static_assert(sizeof(Class) > 0 && sizeof(File Entry) > 0)
 #define RDG_EVENT_NAME(Format) (Format)
 
+void run_compute(const void* parameters);
 struct FComputeShaderUtils {
     static FIntVector GetGroupCount(FIntPoint, FIntPoint);
     template <class Shader, class Parameters>
-    static void AddPass(FRDGBuilder&, const char*, const TShaderMapRef<Shader>&, Parameters*, FIntVector) {}
+    static void AddPass(FRDGBuilder&, const char*, const TShaderMapRef<Shader>&, Parameters* parameters,
+                        FIntVector) {
+        run_compute(parameters);
+    }
 };
 
 // --- Renderer -------------------------------------------------------------------------------------
@@ -389,6 +421,8 @@ struct FSceneTextureUniformParameters {
 template <class Parameters>
 class TRDGUniformBufferRef {
 public:
+    TRDGUniformBufferRef() = default;
+    explicit TRDGUniformBufferRef(Parameters* held) : held_(held) {}
     explicit operator bool() const { return held_ != nullptr; }
     const TRDGUniformBufferRef* operator->() const { return this; }
     const Parameters* GetContents() const { return held_; }
@@ -401,30 +435,38 @@ struct FSceneTextureShaderParameters {
     TRDGUniformBufferRef<FSceneTextureUniformParameters> SceneTextures;
 };
 
-struct FScreenPassTextureSlice {};
+struct FScreenPassTextureSlice {
+    FRDGTextureRef TextureSRV = nullptr;
+    FIntRect ViewRect;
+};
 struct FScreenPassTexture {
     FRDGTextureRef Texture = nullptr;
     FIntRect ViewRect;
-    bool IsValid() const;
-    static FScreenPassTexture CopyFromSlice(FRDGBuilder&, const FScreenPassTextureSlice&);
+    bool IsValid() const { return Texture != nullptr; }
+    static FScreenPassTexture CopyFromSlice(FRDGBuilder&, const FScreenPassTextureSlice& slice) {
+        return {slice.TextureSRV, slice.ViewRect};
+    }
 };
 
 enum class EPostProcessMaterialInput { SceneColor };
 struct FPostProcessMaterialInputs {
     FSceneTextureShaderParameters SceneTextures;
-    FScreenPassTextureSlice GetInput(EPostProcessMaterialInput) const;
+    FScreenPassTextureSlice scene_color;
+    FScreenPassTextureSlice GetInput(EPostProcessMaterialInput) const { return scene_color; }
     FScreenPassTexture ReturnUntouchedSceneColorForPostProcessing(FRDGBuilder&) const;
 };
 
 class FViewMatrices {
 public:
-    const FMatrix& GetProjectionMatrix() const;
-    const FMatrix& GetProjectionNoAAMatrix() const;
-    const FMatrix& GetInvViewMatrix() const;
+    const FMatrix& GetProjectionMatrix() const { return projection; }
+    const FMatrix& GetProjectionNoAAMatrix() const { return projection_no_aa; }
+    const FMatrix& GetInvViewMatrix() const { return inverse_view; }
+    FMatrix projection{}, projection_no_aa{}, inverse_view{};
 };
 
 struct FGameTime {
-    double GetWorldTimeSeconds() const;
+    double GetWorldTimeSeconds() const { return world_time_s; }
+    double world_time_s = 0;
 };
 
 class FSceneView;
@@ -442,7 +484,8 @@ public:
     bool bIsGameView = false;
     bool bIsSceneCapture = false;
     bool bCameraCut = false;
-    ERHIFeatureLevel GetFeatureLevel() const;
+    ERHIFeatureLevel GetFeatureLevel() const { return ERHIFeatureLevel::SM5; }
+    FIntRect raw_view_rect;
 };
 
 namespace UE::FXRenderingUtils {
@@ -453,9 +496,16 @@ class FAfterPassCallbackDelegate {
 public:
     template <class Object>
     static FAfterPassCallbackDelegate CreateSP(
-        Object*, FScreenPassTexture (Object::*)(FRDGBuilder&, const FSceneView&, const FPostProcessMaterialInputs&)) {
-        return {};
+        Object* object,
+        FScreenPassTexture (Object::*method)(FRDGBuilder&, const FSceneView&, const FPostProcessMaterialInputs&)) {
+        FAfterPassCallbackDelegate made;
+        made.bound = [object, method](FRDGBuilder& builder, const FSceneView& view,
+                                      const FPostProcessMaterialInputs& inputs) {
+            return (object->*method)(builder, view, inputs);
+        };
+        return made;
     }
+    std::function<FScreenPassTexture(FRDGBuilder&, const FSceneView&, const FPostProcessMaterialInputs&)> bound;
 };
 using FAfterPassCallbackDelegateArray = TArray<FAfterPassCallbackDelegate>;
 
@@ -480,14 +530,20 @@ public:
     virtual void SubscribeToPostProcessingPass(EPostProcessingPass, FAfterPassCallbackDelegateArray&, bool) {}
 #endif
 
+    bool IsActiveThisFrame(const FSceneViewExtensionContext& context) const {
+        return IsActiveThisFrame_Internal(context);
+    }
+
 protected:
     virtual bool IsActiveThisFrame_Internal(const FSceneViewExtensionContext&) const { return true; }
 };
 
+void register_extension(std::weak_ptr<FSceneViewExtensionBase>);
 struct FSceneViewExtensions {
     template <class Extension, class... Values>
     static TSharedRef<Extension, ESPMode::ThreadSafe> NewExtension(Values&&... values) {
-        return TSharedRef<Extension, ESPMode::ThreadSafe>(
-            std::make_shared<Extension>(FAutoRegister(), std::forward<Values>(values)...));
+        auto made = std::make_shared<Extension>(FAutoRegister(), std::forward<Values>(values)...);
+        register_extension(made);
+        return TSharedRef<Extension, ESPMode::ThreadSafe>(std::move(made));
     }
 };
