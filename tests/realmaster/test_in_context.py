@@ -7,6 +7,8 @@ import torch
 from diffusers import WanTransformer3DModel
 from torch import Tensor, nn
 
+from benchmarks.activations import peak_bytes
+from realmaster.families.architectures import TRANSFORMERS
 from realmaster.flow_matching import euler_step, noised, schedule, shifted, velocity
 from realmaster.in_context import InContextTransformer, Segment, modulation_bytes
 
@@ -172,3 +174,31 @@ def test_flow_matching_walks_a_straight_line() -> None:
     torch.testing.assert_close(x, clean, atol=1e-5, rtol=1e-5)
     half = noised(clean, noise, torch.tensor([0.5, 0.0]))
     torch.testing.assert_close(half[1], clean[1])
+
+
+def test_the_5b_model_at_720p_takes_less_than_half_of_the_stock_forwards_memory() -> None:
+    """Two of its thirty blocks, 121 frames and their reference, counted on the meta device."""
+    config = {**TRANSFORMERS["wan2.2-5b"], "num_layers": 2}
+    with torch.device("meta"):
+        ours, stock = InContextTransformer(**config), WanTransformer3DModel(**config)
+        latents, text = torch.empty(1, 48, 31, 44, 80), torch.empty(1, 512, 4096)
+        segments = [
+            Segment(latents, torch.zeros(1), predicted=True),
+            Segment(latents, torch.zeros(1)),
+        ]
+        per_token = torch.zeros(1, 2 * 31 * 22 * 40)
+        taken = peak_bytes(lambda: ours(segments, None, text))
+        stocks = peak_bytes(lambda: stock(torch.cat([latents, latents], 2), per_token, text))
+    assert taken < 0.6 * stocks
+    assert stocks - taken > 4e9
+
+
+def test_bytes_are_counted_while_tensors_live() -> None:
+    def run() -> None:
+        first = torch.ones(1000)
+        second = first + 1  # 8000 bytes are alive
+        del first
+        third = second.reshape(10, 100)[3:]  # a view is nothing new
+        torch.cat([third, third])  # 4000 + 5600
+
+    assert peak_bytes(run) == 4000 + 5600
