@@ -4,7 +4,7 @@ PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check -c co
 # The CPU build of PyTorch, which is enough to train the fast tier and spares gigabytes of CUDA.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: setup setup-demo fmt check test demo bench clean
+.PHONY: setup setup-demo fmt check test demo bench bench-gpu plugins release-plugins fuzz clean
 .DELETE_ON_ERROR:
 
 .venv/bin/python:
@@ -27,6 +27,10 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 	@$(PIP) -e '.[street,truth,diffusion,train,dev]'
 	@touch $@ .venv/.demo
 
+.venv/.native: .ci/system-packages | .venv/bin/python
+	@.ci/system-packages native wine
+	@touch $@
+
 setup-demo: .venv/.demo
 setup: .venv/.all
 
@@ -40,7 +44,7 @@ check: setup
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-test: setup
+test: setup .venv/.native
 	.venv/bin/python -m pytest
 
 demo: setup-demo
@@ -49,5 +53,25 @@ demo: setup-demo
 bench: setup
 	.venv/bin/python -m benchmarks.bench --output out/bench.json
 
+# The native plugins that this machine can build: Linux, and Windows where mingw-w64 is installed.
+plugins:
+	@.ci/system-packages native
+	cd engine_plugins && cmake --preset linux-gcc && cmake --build --preset linux-gcc -j 2
+	@if command -v x86_64-w64-mingw32-g++ >/dev/null; then \
+		cd engine_plugins && cmake --preset windows-mingw && \
+		cmake --build --preset windows-mingw -j 2; \
+	else echo "realmaster: no Windows plugins; for them: .ci/system-packages wine"; fi
+
+release-plugins: plugins .venv/bin/python
+	.venv/bin/python engine_plugins/release.py --output dist
+
+# Fuzzes what native plugins read from their peer; needs clang. make fuzz SECONDS=3600
+SECONDS ?= 60
+fuzz: setup
+	.venv/bin/python -m tests.native.fuzz --seconds $(SECONDS)
+
+bench-gpu: setup
+	.venv/bin/python -m benchmarks.gpu --output out/bench_gpu.md
+
 clean:
-	rm -rf out .venv
+	rm -rf out build .venv

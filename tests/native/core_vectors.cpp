@@ -161,8 +161,8 @@ void print_credit(const Credit& credit) {
 }
 
 void print_command(const Command& command) {
-    std::printf("{\"kind\": \"command\", \"request_id\": %" PRIu64 ", \"name\": \"%s\", \"args\": {",
-                command.request_id, command.name);
+    std::printf("{\"kind\": \"command\", \"request_id\": %" PRIu64, command.request_id);
+    std::printf(", \"name\": \"%s\", \"args\": {", command.name);
     for (std::size_t index = 0; index < command.num_args; ++index) {
         std::printf("%s\"%s\": \"%s\"", index == 0 ? "" : ", ", command.keys[index],
                     command.values[index]);

@@ -4,8 +4,8 @@
 //               [--lockstep] [--checksum] [--no-shared] [--slots N] [--late K] [--grow-at N]
 //               [--nan-at N] [--give-up-at N] [--prefill] [--until-eof] [--wait-client MS] [--fork]
 //               [--mark]
-// --fps 0: as fast as credit comes. --late K: fills a slot K frames after begin. --prefill: pictures
-// are copied from memory instead of being made (benchmarks). One JSON line at the end.
+// --fps 0: as fast as credit comes. --late K: fills a slot K frames after begin. --prefill: the
+// pictures are copied from memory instead of being made (benchmarks). One JSON line at the end.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -120,10 +120,11 @@ public:
         const Stats stats = plugin_.stats();
         char error[256] = "";
         plugin_.error(error, sizeof error);
-        std::printf("{\"rendered\": %llu, \"sent\": %llu, \"bytes_sent\": %llu, \"connections\": %llu",
+        std::printf("{\"rendered\": %llu, \"sent\": %llu, \"bytes_sent\": %llu",
                     static_cast<unsigned long long>(stats.rendered),
                     static_cast<unsigned long long>(stats.sent),
-                    static_cast<unsigned long long>(stats.bytes_sent),
+                    static_cast<unsigned long long>(stats.bytes_sent));
+        std::printf(", \"connections\": %llu",
                     static_cast<unsigned long long>(stats.connections));
         for (std::size_t index = 0; index < num_causes; ++index) {
             std::printf(", \"%s\": %llu", name_of(static_cast<Cause>(index)),
@@ -188,8 +189,9 @@ private:
         }
         const auto before = Clock::now();
         Slot* slot = plugin_.begin(info);
-        worst_begin_ = std::max(
-            worst_begin_, std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - before));
+        const auto took = Clock::now() - before;
+        worst_begin_ =
+            std::max(worst_begin_, std::chrono::duration_cast<std::chrono::microseconds>(took));
         if (slot != nullptr && options_.number("give-up-at", -1) == static_cast<long>(seq)) {
             plugin_.drop(slot, Cause::readback_late);
         } else if (slot != nullptr) {

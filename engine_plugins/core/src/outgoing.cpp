@@ -83,7 +83,7 @@ void Core::send_notes() noexcept {
     }
 }
 
-// --- frames ----------------------------------------------------------------------------------------
+// --- frames ---------------------------------------------------------------------------------
 
 void Core::send_frames() noexcept {
     while (sending_ == nullptr) {
@@ -226,9 +226,9 @@ void Core::flush() noexcept {
             return;
         }
         std::size_t sent = 0;
-        const platform::Io result =
-            in_frame ? socket_.send(slices_.data() + next_slice_, slices_.size() - next_slice_, &sent)
-                     : socket_.send(&small, 1, &sent);
+        const platform::Slice* first = in_frame ? &slices_[next_slice_] : &small;
+        const std::size_t count = in_frame ? slices_.size() - next_slice_ : 1;
+        const platform::Io result = socket_.send(first, count, &sent);
         if (result == platform::Io::broken) {
             lose("the client is gone");
             return;
@@ -272,7 +272,7 @@ void Core::finish_frame() noexcept {
     is_in_frame_ = false;
 }
 
-// --- the account -----------------------------------------------------------------------------------
+// --- the account ---------------------------------------------------------------------------------
 
 void Core::count_drop(Slot* slot, Cause cause, const char* fault) noexcept {
     late_drops_[static_cast<std::size_t>(cause)].fetch_add(1, std::memory_order_relaxed);

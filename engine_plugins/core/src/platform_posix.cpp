@@ -49,7 +49,7 @@ void release_memory(std::uint8_t* data, std::size_t num_bytes) noexcept {
     }
 }
 
-// --- wake-up ---------------------------------------------------------------------------------------
+// --- wake-up ---------------------------------------------------------------------------------
 
 bool Wake::open() noexcept {
     handle_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -76,7 +76,7 @@ void Wake::close() noexcept {
     }
 }
 
-// --- thread ----------------------------------------------------------------------------------------
+// --- thread ---------------------------------------------------------------------------------
 
 struct ThreadState {
     pthread_t thread{};
@@ -131,7 +131,7 @@ bool Thread::join(std::uint32_t timeout_ms) noexcept {
     return true;
 }
 
-// --- connection ------------------------------------------------------------------------------------
+// --- connection ---------------------------------------------------------------------------------
 
 namespace {
 
@@ -272,7 +272,7 @@ void Socket::wait(Wake* wake, bool to_write, std::uint32_t timeout_ms) noexcept 
     }
 }
 
-// --- shared memory ---------------------------------------------------------------------------------
+// --- shared memory -------------------------------------------------------------------------------
 
 std::shared_ptr<SharedMemory> SharedMemory::open(std::string_view name,
                                                  std::uint64_t num_bytes) noexcept {

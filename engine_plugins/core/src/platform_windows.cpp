@@ -61,7 +61,7 @@ void release_memory(std::uint8_t* data, std::size_t) noexcept {
     }
 }
 
-// --- wake-up ---------------------------------------------------------------------------------------
+// --- wake-up ---------------------------------------------------------------------------------
 
 bool Wake::open() noexcept {
     const HANDLE event = ::CreateEventW(nullptr, FALSE, FALSE, nullptr);
@@ -85,7 +85,7 @@ void Wake::close() noexcept {
     }
 }
 
-// --- thread ----------------------------------------------------------------------------------------
+// --- thread ---------------------------------------------------------------------------------
 
 struct ThreadState {
     HANDLE thread = nullptr;
@@ -120,7 +120,7 @@ bool Thread::join(std::uint32_t timeout_ms) noexcept {
     return ended;
 }
 
-// --- connection ------------------------------------------------------------------------------------
+// --- connection ---------------------------------------------------------------------------------
 
 namespace {
 
@@ -254,7 +254,7 @@ void Socket::wait(Wake* wake, bool, std::uint32_t timeout_ms) noexcept {
     }
 }
 
-// --- shared memory ---------------------------------------------------------------------------------
+// --- shared memory -------------------------------------------------------------------------------
 
 std::shared_ptr<SharedMemory> SharedMemory::open(std::string_view name,
                                                  std::uint64_t num_bytes) noexcept {

@@ -152,7 +152,7 @@ bool Core::is_over() noexcept {
     return false;
 }
 
-// --- the connection --------------------------------------------------------------------------------
+// --- the connection ------------------------------------------------------------------------------
 
 void Core::step_connection() noexcept {
     const std::int64_t now = now_ns();

@@ -192,8 +192,8 @@ Event Decoder::read_ready(std::string_view metadata) noexcept {
         }
         const std::string_view name = metadata.substr(1, name_size);
         std::uint64_t value_size = 0;
-        for (std::size_t index = 0; index < 4; ++index) {
-            value_size = value_size << 8 | static_cast<std::uint8_t>(metadata[1 + name_size + index]);
+        for (const char byte : metadata.substr(1 + name_size, 4)) {
+            value_size = value_size << 8 | static_cast<std::uint8_t>(byte);
         }
         metadata.remove_prefix(1 + name_size + 4);
         if (metadata.size() < value_size) {
