@@ -29,6 +29,11 @@ public:
     // wait, and must not call the game.
     virtual bool sample(CameraSample* out) noexcept = 0;
 
+    // One line for the player, a literal; null: none. Called on the render thread.
+    virtual void show(const char* status) noexcept {
+        static_cast<void>(status);
+    }
+
     // For the hello: where poses come from.
     [[nodiscard]] virtual const char* name() const noexcept = 0;
 };

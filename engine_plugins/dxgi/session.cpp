@@ -63,6 +63,7 @@ Order Session::begin_frame(const PresentFacts& facts, Job* job) noexcept {
     job->done.store(false, std::memory_order_relaxed);
     job->info = {};
     take_sample(facts, job);
+    show_status();
     Plugin* plugin = plugin_.load(std::memory_order_acquire);
     wants_snapshots_ = on_ && !forbidden_ && facts.depth.id != 0;
     if (forbidden_ || !on_) {
@@ -212,6 +213,24 @@ void Session::abandon(Job* job, Cause cause) noexcept {
     }
     plugin_.load(std::memory_order_acquire)->drop(job->slot, cause);
     job->slot = nullptr;
+}
+
+void Session::show_status() noexcept {
+    if (camera_ == nullptr || !settings_.status) {
+        return;
+    }
+    const Plugin* plugin = plugin_.load(std::memory_order_acquire);
+    const char* status = "RealMaster: recording";
+    if (forbidden_) {
+        status = "RealMaster: off, online";
+    } else if (!on_) {
+        status = nullptr;
+    } else if (plugin == nullptr) {
+        status = "RealMaster: looking for the scene";
+    } else if (!plugin->connected()) {
+        status = "RealMaster: ready, waiting for realmaster record";
+    }
+    camera_->show(status);
 }
 
 std::array<float, 4> Session::status_color() const noexcept {

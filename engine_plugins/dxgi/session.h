@@ -103,6 +103,7 @@ public:
 
 private:
     void poll_controls() noexcept;
+    void show_status() noexcept;
     void poll_commands(Plugin* plugin) noexcept;
     void take_sample(const PresentFacts& facts, Job* job) noexcept;
     bool should_calibrate(const PresentFacts& facts) noexcept;

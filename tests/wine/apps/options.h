@@ -30,6 +30,8 @@ struct Options {
     bool clear_late = false;    // clear depth before the HUD
     bool hud = true;
     bool generated = false;     // present each frame twice, as frame generation does
+    bool gta = false;           // run scripts through ScriptHookV.dll
+    int online_at = -1;         // the frame at which the natives say that a session started
     int press_key_at = -1;      // presses F10
     double render_scale = 1.0;
     std::string report;         // JSON, at the end
@@ -76,6 +78,10 @@ inline Options read_options(int argc, char** argv) {
             options.until = text();
         } else if (name == "--dinput8") {
             options.dinput8 = true;
+        } else if (name == "--gta") {
+            options.gta = true;
+        } else if (name == "--online-at") {
+            options.online_at = number();
         } else if (name == "--no-decoy") {
             options.decoy = false;
         } else if (name == "--world-normals") {
@@ -138,6 +144,13 @@ public:
 
     // Before the device is made.
     void start() {
+        if (options_.gta) {
+            HMODULE hook = LoadLibraryA("ScriptHookV.dll");
+            if (hook == nullptr) {
+                fail("ScriptHookV.dll", static_cast<long>(GetLastError()));
+            }
+            script_frame_ = function<ScriptFrame>(hook, "game_frame");
+        }
         if (options_.dinput8) {
             if (LoadLibraryA("dinput8.dll") == nullptr) {
                 fail("dinput8.dll", static_cast<long>(GetLastError()));
@@ -170,6 +183,9 @@ public:
         } else if (frame == options_.press_key_at + 3) {
             keybd_event(VK_F10, 0x44, KEYEVENTF_KEYUP, 0);
         }
+        if (script_frame_ != nullptr) {
+            run_scripts(frame);
+        }
         QueryPerformanceCounter(&last_);
         const bool wait = !options_.until.empty() &&
                           GetFileAttributesA(options_.until.c_str()) == INVALID_FILE_ATTRIBUTES;
@@ -199,6 +215,19 @@ private:
     static std::string file_name(const std::string& path) {
         const std::size_t slash = path.find_last_of("/\\");
         return slash == std::string::npos ? path : path.substr(slash + 1);
+    }
+
+    using ScriptFrame = void (*)(const float*, const float*, int, int);
+
+    // The pose of this frame as GTA-V's natives give it.
+    void run_scripts(int frame) {
+        const std::array<double, 16> pose = scene::pose(options_.straight ? 0 : frame);
+        const float position[3] = {static_cast<float>(pose[3]), static_cast<float>(pose[7]),
+                                   static_cast<float>(pose[11])};
+        const double yaw = std::atan2(pose[6], pose[2]) * 57.29577951308232 - 90.0;
+        const float rotation[3] = {0, 0, static_cast<float>(yaw)};
+        const bool online = options_.online_at >= 0 && frame >= options_.online_at;
+        script_frame_(position, rotation, frame * 33, online ? 1 : 0);
     }
 
     void load() {
@@ -258,6 +287,7 @@ private:
     }
 
     Options options_;
+    ScriptFrame script_frame_ = nullptr;
     HMODULE module_ = nullptr;
     bool unloading_ = false;
     bool unloaded_ = false;
