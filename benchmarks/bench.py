@@ -10,7 +10,7 @@ import os
 import platform
 from pathlib import Path
 
-MODULES = ("benchmarks.link", "benchmarks.recorder", "benchmarks.fast")
+MODULES = ("benchmarks.link", "benchmarks.native", "benchmarks.recorder", "benchmarks.fast")
 
 
 def main() -> None:

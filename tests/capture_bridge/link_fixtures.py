@@ -139,7 +139,7 @@ class RawPeer:
             assert self._socket.poll(PATIENCE_S * 1000), "no message came"
             message = wire.decode(self._socket.recv_multipart())
             assert not isinstance(message, wire.Unknown)
-            if getattr(message, "frames", 1):
+            if getattr(message, "frames", 1) or getattr(message, "freed", ()):
                 return message
 
     def has_message(self) -> bool:
