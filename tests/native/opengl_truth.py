@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 F64 = NDArray[np.float64]
 
-BOX_CENTER = np.array([1.0, 1.0, -5.0])
+BOXES = (np.array([1.0, 1.0, -5.0]), np.array([-2.0, 1.0, -4.0]))
 BOX_HALF = 1.0
 
 
@@ -47,18 +47,18 @@ def depth_and_normal(frame: int, K: F64, size: tuple[int, int]) -> tuple[F64, F6
     with np.errstate(divide="ignore", invalid="ignore"):
         depth = -origin[1] / along[..., 1]
         hit = origin + along * depth[..., None]
-        inside = (np.abs(hit[..., 0]) < 10) & (hit[..., 2] < 10) & (hit[..., 2] > -30)
-        depth = np.where((depth > 0) & inside, depth, np.inf)
-        low = (BOX_CENTER - BOX_HALF - origin) / along
-        high = (BOX_CENTER + BOX_HALF - origin) / along
-    enter = np.minimum(low, high)
-    into, out_of = enter.max(-1), np.maximum(low, high).min(-1)
-    on_box = (into < out_of) & (into > 0) & (into < depth)
-    depth = np.where(on_box, into, depth)
+    inside = (np.abs(hit[..., 0]) < 10) & (hit[..., 2] < 10) & (hit[..., 2] > -30)
+    depth = np.where((depth > 0) & inside, depth, np.inf)
     world_normal = np.broadcast_to([0.0, 1.0, 0.0], rays.shape).copy()
-    axis = enter.argmax(-1)
-    sides = -np.sign(along) * (np.arange(3) == axis[..., None])
-    world_normal[on_box] = sides[on_box]
+    for center in BOXES:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ends = [(center + side * BOX_HALF - origin) / along for side in (-1, 1)]
+        enter = np.minimum(*ends)
+        into, out_of = enter.max(-1), np.maximum(*ends).min(-1)
+        on_box = (into < out_of) & (into > 0) & (into < depth)
+        depth = np.where(on_box, into, depth)
+        sides = -np.sign(along) * (np.arange(3) == enter.argmax(-1)[..., None])
+        world_normal[on_box] = sides[on_box]
     return depth, world_normal @ rotation.T
 
 

@@ -18,6 +18,8 @@ namespace {
 constexpr int wanted_poses = 6;
 constexpr int longest_warm_up = 90;
 constexpr int max_attachments = 4;
+// A view of one wall tells nothing of the G-buffer: it is looked at again.
+constexpr int max_looks = 120;
 
 Mat4 rigid_inverse(const Mat4& m) noexcept {
     Mat4 out = identity4;
@@ -32,8 +34,14 @@ Capture& capture() noexcept {
     return *instance;
 }
 
+// A window may have grown since the last frame; whether it shrank shows at the end of the frame.
 Extent Capture::target_size(const Context& context, GLuint framebuffer) const noexcept {
-    const Rect& r = framebuffer == 0 ? context.window : context.viewport;
+    Rect r = context.viewport;
+    if (framebuffer == 0) {
+        r = context.window;
+        r.width = std::max(r.width, context.window_so_far.width);
+        r.height = std::max(r.height, context.window_so_far.height);
+    }
     return {static_cast<std::uint32_t>(std::max(r.x + r.width, 0)),
             static_cast<std::uint32_t>(std::max(r.y + r.height, 0)), false};
 }
@@ -144,8 +152,9 @@ void Capture::warm_up(Context* context, const World& world) noexcept {
         entry_ = nullptr;
     }
     const int attachments = world.framebuffer != 0 ? color_attachments(world.framebuffer) : 0;
-    const bool looks_left = attachments > 1 && looks_ < attachments;
-    wanted_attachment_ = looks_left ? looks_++ : -1;
+    const bool told = attachments > 1 && writer_->all_told(attachments);
+    const bool looks_left = attachments > 1 && !told && looks_ < max_looks;
+    wanted_attachment_ = looks_left ? looks_++ % attachments : -1;
     const bool looking = wanted_attachment_ >= 0 || readback_.in_flight();
     const bool ready = poses_seen_ >= wanted_poses || worlds_seen_ >= longest_warm_up;
     if (ready && !looking) start_plugin(context, world);
@@ -252,7 +261,10 @@ void Capture::send(Context* context, const World& world) noexcept {
         readback_.read_color(&guard, entry_, plane_color, 0, window);
     }
     readback_.read_color(&guard, entry_, plane_color_ui, 0, window);
-    const bool complete = entry_->planes[plane_color].used &&
+    const Rect& seen = context->window_so_far;
+    const bool shrank = seen.width > 0 && (static_cast<std::uint32_t>(seen.width) < window.width ||
+                                           static_cast<std::uint32_t>(seen.height) < window.height);
+    const bool complete = !shrank && entry_->planes[plane_color].used &&
                           (!world.found || entry_->planes[plane_depth].used);
     if (!complete) {
         plugin_->drop(slot, Cause::encode);

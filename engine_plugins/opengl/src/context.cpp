@@ -129,8 +129,8 @@ DrawCamera Context::camera() noexcept {
 void Context::begin_frame() noexcept {
     if (!fresh) refresh();
     if (window_so_far.width > 0) window = window_so_far;
+    if (window.width == 0) window = viewport;
     window_so_far = Rect{};
-    note_viewport();
     tracker.begin_frame(window);
 }
 

@@ -59,6 +59,12 @@ int FrameWriter::best_attachment() noexcept {
     return attachment_;
 }
 
+bool FrameWriter::all_told(int attachments) noexcept {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const std::uint32_t all = (1U << static_cast<unsigned>(attachments)) - 1;
+    return (told_ & all) == all;
+}
+
 void FrameWriter::loop() noexcept {
     for (;;) {
         FrameJob job;
@@ -115,7 +121,8 @@ void FrameWriter::look(const FrameJob& job) noexcept {
     const NormalFit fit =
         fit_normals(static_cast<const float*>(image.pixels), size, derived_.data());
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (!fit.found || fit.agreement <= fit_.agreement) return;
+    if (fit.conclusive) told_ |= 1U << static_cast<unsigned>(job.attachment);
+    if (!fit.found || fit.score <= fit_.score) return;
     fit_ = fit;
     attachment_ = job.attachment;
     fit_pose_ = job.world_from_camera;

@@ -45,6 +45,8 @@ public:
     // The best fit of all looks so far; ask when no look is under way.
     NormalFit best_fit() noexcept;
     int best_attachment() noexcept;
+    // Whether each of so many attachments was seen in a view that could tell.
+    bool all_told(int attachments) noexcept;
 
 private:
     void loop() noexcept;
@@ -65,6 +67,7 @@ private:
     std::vector<std::uint16_t> derived_;
     NormalFit fit_;
     int attachment_ = 0;
+    std::uint32_t told_ = 0;  // bits: attachments that were looked at conclusively
     Mat4 fit_pose_ = identity4;  // world_from_camera when it was fitted
     bool in_world_ = false;      // normals are stored in world space
     std::uint32_t until_check_ = 0;

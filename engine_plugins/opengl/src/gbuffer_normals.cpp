@@ -10,10 +10,16 @@ namespace {
 constexpr std::size_t fit_samples = 2048;
 constexpr std::size_t check_samples = 512;
 constexpr float agree_cos = 0.98481F;  // 10 degrees
+constexpr float exact_cos = 0.99863F;  // 3 degrees: tells normals from colors that go with them
 constexpr float inlier_cos = 0.9F;
 constexpr float wanted_agreement = 0.6F;
-// Second eigenvalue of the normals' mean outer product: below it the view is one plane.
-constexpr float diversity = 0.02F;
+// On walls along the axes several encodings read alike; the plainer one, tried first, is kept.
+constexpr float tie = 0.04F;
+// Directions that fewer samples show are noise of edges.
+constexpr int min_in_bin = 8;
+// Determinant of the directions' mean outer product, 1/27 for three at right angles that weigh the
+// same. Two directions fit too much: any image in which they lie at the right angle.
+constexpr double diversity = 0.008;
 
 struct Vec {
     float x, y, z;
@@ -40,7 +46,7 @@ Vec decoded(NormalEncoding encoding, const float* c) noexcept {
             const bool plain = encoding == NormalEncoding::xyz_signed;
             const Vec v = plain ? Vec{c[0], c[1], c[2]} : Vec{sx, sy, 2 * c[2] - 1};
             const float length = dot(v, v);
-            return length > 0.8F && length < 1.25F ? unit(v) : Vec{0, 0, 0};
+            return length > 0.9F && length < 1.12F ? unit(v) : Vec{0, 0, 0};
         }
         case NormalEncoding::xy_unsigned:
         case NormalEncoding::xy_signed: {
@@ -80,7 +86,29 @@ Vec decoded(NormalEncoding encoding, const float* c) noexcept {
 
 struct Pair {
     Vec stored, derived;
+    float weight = 1;
 };
+
+// Directions in steps of about 30 degrees.
+std::size_t bin_of(const Vec& v) noexcept {
+    const auto step = [](float c) { return static_cast<std::size_t>(std::lround(2 * c) + 2); };
+    return (step(v.x) * 5 + step(v.y)) * 5 + step(v.z);
+}
+
+// Gives every direction that is seen the same weight, however much of the picture it fills, so
+// that a wall counts as much as the ground. Returns how many samples weigh anything.
+std::size_t balance(Pair* pairs, std::size_t num) noexcept {
+    int counts[125] = {};
+    for (std::size_t i = 0; i < num; ++i) ++counts[bin_of(pairs[i].derived)];
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < num; ++i) {
+        const int count = counts[bin_of(pairs[i].derived)];
+        if (count < min_in_bin) continue;
+        pairs[kept] = pairs[i];
+        pairs[kept++].weight = 1.0F / static_cast<float>(count);
+    }
+    return kept;
+}
 
 // The rotation that turns the stored onto the derived: Horn, "Closed-form solution of absolute
 // orientation using unit quaternions" (1987), by power iteration on his 4x4 matrix.
@@ -90,10 +118,11 @@ Mat3 rotation_of(const Pair* pairs, std::size_t num) noexcept {
         const float a[3] = {pairs[i].stored.x, pairs[i].stored.y, pairs[i].stored.z};
         const float b[3] = {pairs[i].derived.x, pairs[i].derived.y, pairs[i].derived.z};
         for (int r = 0; r < 3; ++r) {
-            for (int k = 0; k < 3; ++k) s[r][k] += static_cast<double>(a[r]) * b[k];
+            for (int k = 0; k < 3; ++k) s[r][k] += static_cast<double>(pairs[i].weight * a[r] * b[k]);
         }
     }
-    const double shift = 2.0 * static_cast<double>(num) + 1;  // makes all eigenvalues positive
+    double shift = 1e-6;  // makes all eigenvalues positive
+    for (std::size_t i = 0; i < num; ++i) shift += 2 * static_cast<double>(pairs[i].weight);
     const double n[4][4] = {
         {s[0][0] + s[1][1] + s[2][2] + shift, s[1][2] - s[2][1], s[2][0] - s[0][2],
          s[0][1] - s[1][0]},
@@ -135,23 +164,30 @@ std::size_t sample(NormalEncoding encoding, int first, const float* rgba, Extent
         const auto row = static_cast<std::uint32_t>(i / size.width);
         const std::size_t at = size.row_from_top(row) + i % size.width;
         const Vec stored = decoded(encoding, rgba + 4 * at + first);
-        if (dot(stored, stored) > 0.5F) pairs[num++] = {stored, d};
+        if (dot(stored, stored) > 0.5F) pairs[num++] = {stored, d, 1};
     }
     return num;
 }
 
 bool diverse(const Pair* pairs, std::size_t num) noexcept {
-    Vec mean{0, 0, 0};
+    double m[3][3] = {}, all = 0;
     for (std::size_t i = 0; i < num; ++i) {
-        mean = {mean.x + pairs[i].derived.x, mean.y + pairs[i].derived.y,
-                mean.z + pairs[i].derived.z};
+        const float d[3] = {pairs[i].derived.x, pairs[i].derived.y, pairs[i].derived.z};
+        all += static_cast<double>(pairs[i].weight);
+        for (int r = 0; r < 3; ++r) {
+            for (int k = 0; k < 3; ++k) {
+                m[r][k] += static_cast<double>(pairs[i].weight * d[r] * d[k]);
+            }
+        }
     }
-    const float count = static_cast<float>(num);
-    return 1 - dot(mean, mean) / (count * count) > diversity;
+    const double det = m[0][0] * (m[1][1] * m[2][2] - m[1][2] * m[2][1]) -
+                       m[0][1] * (m[1][0] * m[2][2] - m[1][2] * m[2][0]) +
+                       m[0][2] * (m[1][0] * m[2][1] - m[1][1] * m[2][0]);
+    return all > 0 && det > diversity * all * all * all;
 }
 
 // Fits a rotation, then once more to those that agree; fills agreement and median.
-void fit_rotation(Pair* pairs, std::size_t num, std::size_t seen, NormalFit* fit) noexcept {
+void fit_rotation(Pair* pairs, std::size_t num, float coverage, NormalFit* fit) noexcept {
     Pair inliers[fit_samples];
     Mat3 turn = rotation_of(pairs, num);
     for (int round = 0; round < 2; ++round) {
@@ -165,14 +201,17 @@ void fit_rotation(Pair* pairs, std::size_t num, std::size_t seen, NormalFit* fit
         turn = rotation_of(inliers, kept);
     }
     float cosines[fit_samples];
-    std::size_t agreeing = 0;
+    float agreeing = 0, exact = 0, all = 0;
     for (std::size_t i = 0; i < num; ++i) {
         cosines[i] = dot(turned(turn, pairs[i].stored), pairs[i].derived);
-        if (cosines[i] > agree_cos) ++agreeing;
+        all += pairs[i].weight;
+        if (cosines[i] > agree_cos) agreeing += pairs[i].weight;
+        if (cosines[i] > exact_cos) exact += pairs[i].weight;
     }
     std::nth_element(cosines, cosines + num / 2, cosines + num);
     fit->camera_from_stored = turn;
-    fit->agreement = static_cast<float>(agreeing) / static_cast<float>(seen);
+    fit->agreement = coverage * agreeing / all;
+    fit->score = fit->agreement + coverage * exact / all;
     fit->median_deg =
         std::acos(std::clamp(cosines[num / 2], -1.0F, 1.0F)) * 57.29578F;
 }
@@ -199,25 +238,31 @@ float float_from_half(std::uint16_t half) noexcept {
 NormalFit fit_normals(const float* rgba, Extent size, const std::uint16_t* derived) noexcept {
     static thread_local Pair pairs[fit_samples];
     NormalFit best;
+    bool conclusive = false;
     for (int e = 0; e < static_cast<int>(NormalEncoding::count); ++e) {
         const auto encoding = static_cast<NormalEncoding>(e);
         const bool three = encoding <= NormalEncoding::xyz_signed;
         for (int first = 0; first <= (three ? 1 : 2); ++first) {
             std::size_t seen = 0;
-            const std::size_t num = sample(encoding, first, rgba, size, derived, pairs, &seen);
-            if (num < 64 || 5 * num < 4 * seen || !diverse(pairs, num)) continue;
+            std::size_t num = sample(encoding, first, rgba, size, derived, pairs, &seen);
+            if (num < 64 || 5 * num < 4 * seen) continue;
+            const float coverage = static_cast<float>(num) / static_cast<float>(seen);
+            num = balance(pairs, num);
+            if (num == 0 || !diverse(pairs, num)) continue;
+            conclusive = true;
             for (const bool mirrored : {false, true}) {
                 for (std::size_t i = 0; mirrored && i < num; ++i) pairs[i].stored.z *= -1;
                 NormalFit fit;
                 fit.encoding = encoding;
                 fit.first = first;
-                fit_rotation(pairs, num, seen, &fit);
+                fit_rotation(pairs, num, coverage, &fit);
                 for (std::size_t i = 2; mirrored && i < 9; i += 3) fit.camera_from_stored[i] *= -1;
-                if (fit.agreement > best.agreement) best = fit;
+                if (fit.score > best.score + tie) best = fit;
             }
         }
     }
     best.found = best.agreement >= wanted_agreement;
+    best.conclusive = conclusive;
     return best;
 }
 

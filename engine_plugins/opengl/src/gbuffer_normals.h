@@ -26,17 +26,19 @@ const char* name_of(NormalEncoding encoding) noexcept;
 using Mat3 = std::array<float, 9>;  // row-major
 
 // first: component where it starts. camera_from_stored: rotation or reflection to OpenCV axes.
-// agreement: share of compared pixels within 10 degrees; median_deg: over all of them.
+// agreement: share of compared directions within 10 degrees; median_deg: over all of them; score: what
+// fits are compared by, agreement plus the share within 3 degrees.
 struct NormalFit {
     bool found = false;
+    bool conclusive = false;  // the view showed enough to tell
     NormalEncoding encoding = NormalEncoding::xyz_unsigned;
     int first = 0;
     Mat3 camera_from_stored{1, 0, 0, 0, 1, 0, 0, 0, 1};
-    float agreement = 0, median_deg = 180;
+    float agreement = 0, median_deg = 180, score = 0;
 };
 
 // rgba: floats of the view's size, rows as the extent says. derived: write_normals' output. A view
-// of a single plane proves nothing: found stays false.
+// of fewer than three directions proves nothing: found stays false, conclusive too.
 NormalFit fit_normals(const float* rgba, Extent size, const std::uint16_t* derived) noexcept;
 
 // The agreement of a fit on another frame, by a few hundred pixels.

@@ -47,7 +47,10 @@ void framebuffers_deleted(GLsizei num, const GLuint* names) noexcept {
 }  // namespace
 
 RM_HOOK void glViewport(GLint x, GLint y, GLsizei width, GLsizei height) {
-    if (Context* context = live()) context->viewport = {x, y, width, height};
+    if (Context* context = live()) {
+        context->viewport = {x, y, width, height};
+        context->note_viewport();
+    }
     RM_REAL(glViewport)(x, y, width, height);
 }
 

@@ -1,5 +1,5 @@
-// The scene of the test programs, which tests/native/opengl_truth.py knows too: a floor, a box, and
-// a camera whose place follows from the frame's number. The number stands in the picture's lower
+// The scene of the test programs, which tests/native/opengl_truth.py knows too: a floor, two boxes,
+// and a camera whose place follows from the frame's number. The number stands in the picture's lower
 // left corner, drawn with the world: red holds its low byte, green its high byte.
 #pragma once
 
@@ -91,6 +91,8 @@ inline std::vector<float> floor_and_box() {
     }
     const float center[3] = {1, 1, -5};
     add_box(&out, center, 1);
+    const float left[3] = {-2, 1, -4};
+    add_box(&out, left, 1);
     return out;
 }
 
