@@ -25,10 +25,9 @@ MAX_NAME_BYTES: Final = 255
 _MAGIC = b"v/1\x01"
 _MULTI_PART, _DEEP, _TILED = 0x1000, 0x800, 0x200
 _PIXEL_TYPES: Mapping[int, str] = MappingProxyType({0: "<u4", 1: "<f2", 2: "<f4"})
+_NUMBERS: Mapping[str, str] = MappingProxyType({"int": "<i", "float": "<f", "double": "<d"})
 #: Rows of one chunk by compression: none, RLE, ZIPS, ZIP, PIZ, PXR24, B44, B44A, DWAA, DWAB.
 _ROWS_OF_CHUNK = (1, 1, 1, 16, 32, 16, 32, 32, 32, 256)
-#: Compressions whose damage is noticed (zlib's Adler-32); the format has no checksum of its own.
-CHECKED_COMPRESSIONS = frozenset((2, 3, 5))
 
 Window = tuple[int, int, int, int]
 
@@ -57,12 +56,17 @@ class ExrPart:
 
 @dataclass(frozen=True, slots=True)
 class ExrHeader:
-    """A file's parts, and the texts and numbers among its attributes (of all parts)."""
+    """A file's parts, and what stands among its attributes (of all parts).
+
+    texts: also plain numbers, written out. primaries: x, y of red, green, blue and white; empty
+    where the file does not say.
+    """
 
     path: Path
     parts: tuple[ExrPart, ...]
     texts: Mapping[str, str]
     rationals: Mapping[str, Fraction]
+    primaries: tuple[float, ...] = ()
 
     @property
     def channels(self) -> dict[str, str]:
@@ -105,6 +109,7 @@ class _Reader:
         self.position = 0
         self._texts: dict[str, str] = {}
         self._rationals: dict[str, Fraction] = {}
+        self._primaries: tuple[float, ...] = ()
 
     def begin(self) -> int:
         """The version flags behind the magic number."""
@@ -131,7 +136,7 @@ class _Reader:
                 break
         if not parts:
             raise SessionError(f"{self.path} has no picture in it")
-        return ExrHeader(self.path, tuple(parts), self._texts, self._rationals)
+        return ExrHeader(self.path, tuple(parts), self._texts, self._rationals, self._primaries)
 
     def _attributes(self) -> dict[str, bytes]:
         """Name to raw value, of one part; texts and rationals are kept for the file."""
@@ -142,16 +147,25 @@ class _Reader:
             if size < 0:
                 raise self._broken(f"attribute {name!r} has {size} bytes")
             value = self._take(size)
-            if kind == "string":
-                self._texts[name] = value.decode("utf-8", "replace")
-            elif kind == "rational" and size == 8:
-                above, below = struct.unpack("<iI", value)
-                if below:
-                    self._rationals[name] = Fraction(above, below)
+            self._keep(name, kind, value)
             values[name] = value
             if len(values) > MAX_ATTRIBUTES:
                 raise LimitError(f"{self.path} has more than {MAX_ATTRIBUTES} attributes")
         return values
+
+    def _keep(self, name: str, kind: str, value: bytes) -> None:
+        """Note an attribute of a kind that somebody asks for."""
+        number = _NUMBERS.get(kind)
+        if kind == "string":
+            self._texts[name] = value.decode("utf-8", "replace")
+        elif number is not None and len(value) == struct.calcsize(number):
+            self._texts[name] = repr(struct.unpack(number, value)[0])
+        elif kind == "rational" and len(value) == 8:
+            above, below = struct.unpack("<iI", value)
+            if below:
+                self._rationals[name] = Fraction(above, below)
+        elif kind == "chromaticities" and len(value) == 32:
+            self._primaries = struct.unpack("<8f", value)
 
     def _part(self, values: Mapping[str, bytes], is_tiled: bool) -> ExrPart:
         for needed, size in (("dataWindow", 16), ("displayWindow", 16), ("compression", 1)):

@@ -38,6 +38,8 @@ from engine_plugins.unreal.render_files import RenderFile, Shot
 F64 = NDArray[np.float64]
 NormalEncoding = Literal["auto", "signed", "packed"]
 
+#: x, y of red, green, blue and white (D65).
+REC709 = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, 0.3127, 0.3290)
 #: A camera in the sidecar that lies further off the EXR's own is another one.
 SAME_PLACE_CM, SAME_ANGLE_DEG = 1.0, 0.1
 
@@ -127,6 +129,9 @@ def _plan(shot: Shot, choices: Choices, sidecar: Sidecar | None) -> Plan:
     reading, names = _reading(sources, buffers, choices, sidecar)
     half = frozenset(b for b in buffers if sources[b].layer.dtype == "<f2")
     notes = _notes(sources, left_out, half, reading, size[0])
+    primaries = header.primaries
+    if primaries and np.abs(np.subtract(primaries, REC709)).max() > 1e-3:
+        notes.append("color has other primaries than Rec.709 (OCIO?) and is taken as it is")
     if camera is None:
         notes.append("without a camera: export a sidecar with export_camera.py")
     return Plan(size, buffers, reading, half, names, tuple(notes))

@@ -136,7 +136,7 @@ def write_frame(path: Path, render: Render, frame: AnalyticFrame) -> None:
 def write_exr_file(
     path: Path,
     planes: Mapping[str, Array],
-    texts: Mapping[str, str],
+    texts: Mapping[str, Any],
     compression: int = OpenEXR.ZIP_COMPRESSION,
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)

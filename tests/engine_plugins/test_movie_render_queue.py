@@ -262,6 +262,22 @@ def test_names_of_files(tmp_path: Path) -> None:
     assert num_unnumbered == 1
 
 
+def test_numbers_and_primaries_in_the_header_are_read(tmp_path: Path) -> None:
+    """Older versions write metadata as numbers; an OCIO output has other primaries."""
+    planes = channels(Render(layers=("color",)), ENGINE.frame(0))
+    pose = {f"unreal/camera/cur{name}": 1.5 for name in
+            ("Pos/x", "Pos/y", "Pos/z", "Rot/pitch", "Rot/yaw", "Rot/roll")}  # fmt: skip
+    acescg = (0.713, 0.293, 0.165, 0.830, 0.128, 0.044, 0.32168, 0.33767)
+    header: dict[str, Any] = {**pose, "unreal/camera/FinalImage/fov": 90.0}
+    write_exr_file(tmp_path / "out" / "s.0000.exr", planes, header | {"chromaticities": acescg})
+    made = import_render(tmp_path / "out", tmp_path / "s.mcap", fps=Fraction(24))
+    assert any(note.startswith("color has other primaries") for note in made.notes)
+    with SessionReader(tmp_path / "s.mcap") as reader:
+        camera = reader.frame(0).header.camera
+    assert camera is not None and camera.K[0, 0] == pytest.approx(ENGINE.width / 2)
+    assert np.allclose(camera.world_from_camera[:3, 3], (0.015, -0.015, 0.015))
+
+
 # --- what is wrong is one line -------------------------------------------------------------------
 
 

@@ -306,10 +306,12 @@ def fake_engine(native_build: NativeBuild, tmp_path_factory: pytest.TempPathFact
     return program
 
 
-def play(program: Path, tmp_path: Path, mode: str) -> tuple[Path, RecordingSummary]:
+def play(
+    program: Path, tmp_path: Path, mode: str, frames: int = NUM_FRAMES
+) -> tuple[Path, RecordingSummary]:
     """The session of the scene, recorded by the real client."""
     scene, session = tmp_path / "scene.bin", tmp_path / "s.mcap"
-    write_scene(scene, ENGINE, NUM_FRAMES)
+    write_scene(scene, ENGINE, frames)
     with (
         ClientLink("tcp://127.0.0.1:0") as link,
         subprocess.Popen(
@@ -386,3 +388,29 @@ def test_in_real_time_every_frame_is_right_or_counted(fake_engine: Path, tmp_pat
         for index in range(len(reader)):
             check_frame(reader, index)
         assert len(reader) + made.num_dropped >= reader.seqs[-1] - reader.seqs[0] + 1
+
+
+def test_a_copy_that_never_comes_is_given_up_and_counted(fake_engine: Path, tmp_path: Path) -> None:
+    session, made = play(fake_engine, tmp_path, "late", frames=30)
+    assert made.drops["plugin/readback_late"] >= 2
+    assert all(cause.startswith("plugin/") for cause in made.drops)
+    with SessionReader(session) as reader:
+        seqs = reader.seqs.tolist()
+        assert seqs[0] < 2 and not {2, 3} & set(seqs) and seqs[-1] > 20  # it goes on afterwards
+        for index in range(len(reader)):
+            check_frame(reader, index)
+
+
+def test_a_recording_goes_on_through_a_change_of_size(fake_engine: Path, tmp_path: Path) -> None:
+    session, made = play(fake_engine, tmp_path, "resize")
+    assert made.frames == 2 * NUM_FRAMES and made.epochs == (1,) and made.num_dropped == 0
+    width, height = ENGINE.width - 16, ENGINE.height - 8
+    with SessionReader(session) as reader:
+        for index in range(NUM_FRAMES, 2 * NUM_FRAMES):
+            found, want = reader.frame(index), ENGINE.frame(index - NUM_FRAMES).arrays
+            assert found.header.render_size == found.header.output_size == (width, height)
+            is_first = index == NUM_FRAMES
+            assert bool(found.header.flags & FrameFlags.CUT) == is_first
+            assert np.isnan(found.array("motion")).all() == is_first
+            for name in ("color", "instance", "depth"):
+                assert np.allclose(found.array(name), np.asarray(want[name])[:height, :width])

@@ -2,8 +2,9 @@
 // ready two frames later, rows lie further apart than they are wide, tasks run on threads. Plays
 // the scene of a file frame by frame, as a game would. See test_unreal_plugin.py.
 //
-// usage: unreal_fake SCENE PORT realtime|lockstep|pieces
-// "pieces": nothing was drawn into velocity and custom stencil, which are small black textures.
+// usage: unreal_fake SCENE PORT realtime|lockstep|pieces|resize|late
+// pieces: nothing was drawn into velocity and custom stencil, which are small black textures.
+// resize: the scene again, its upper left part alone. late: two copies never become ready.
 // SCENE: int32 width, height, frames; per frame the doubles of projection, projection without
 // jitter, inverse view (16 each), world seconds; then color u8x4, device depth f32, G-buffer A
 // u16x4, velocity u16x4, custom stencil u8.
@@ -49,7 +50,7 @@ std::weak_ptr<FSceneViewExtensionBase> extension;
 FRHICommandListImmediate commands;
 FTickerDelegate ticker;
 URealMasterSettings settings;
-FSceneView* current_view = nullptr;
+bool gpu_hangs = false;
 
 [[noreturn]] void fail(const char* what) {
     std::fprintf(stderr, "unreal_fake: %s\n", what);
@@ -104,7 +105,8 @@ void broadcast_begin_frame() {
 }
 
 // One frame as the engine draws it: game thread, then the render thread's passes.
-void play_frame(std::FILE* file, int32 width, int32 height, bool is_first, bool in_pieces) {
+void play_frame(std::FILE* file, int32 width, int32 height, bool is_first, bool in_pieces,
+                FIntPoint crop = {}) {
     ++GFrameCounterRenderThread;
     broadcast_begin_frame();
     FSceneViewFamily family;
@@ -117,8 +119,7 @@ void play_frame(std::FILE* file, int32 width, int32 height, bool is_first, bool 
     family.Views.Add(&view);
     view.bIsGameView = true;
     view.bCameraCut = is_first;
-    view.raw_view_rect = {{margin, margin}, {margin + width, margin + height}};
-    current_view = &view;
+    view.raw_view_rect = {{margin, margin}, {margin + width - crop.X, margin + height - crop.Y}};
 
     Texture* color = scene_texture(file, width, height, 4);
     FSceneTextureUniformParameters scene{};
@@ -249,7 +250,7 @@ void AddEnqueueCopyPass(FRDGBuilder&, FRHIGPUTextureReadback* readback, FRDGText
     const auto width = static_cast<std::size_t>(from->Desc.Extent.X);
     copy.pixel_bytes = from->pixel_bytes;
     copy.row_pixels = from->Desc.Extent.X + padding;
-    copy.ready_frame = GFrameCounterRenderThread + gpu_frames;
+    copy.ready_frame = gpu_hangs ? ~uint64{0} : GFrameCounterRenderThread + gpu_frames;
     const std::size_t pitch = static_cast<std::size_t>(copy.row_pixels) * copy.pixel_bytes;
     copy.rows.assign(pitch * static_cast<std::size_t>(from->Desc.Extent.Y), dirt);
     for (int32 y = 0; y < from->Desc.Extent.Y; ++y) {
@@ -280,7 +281,7 @@ void FRHICommandListImmediate::BlockUntilGPUIdle() {
 // --- the game -----------------------------------------------------------------------------------------
 
 int main(int argc, char** argv) {
-    if (argc != 4) fail("usage: unreal_fake SCENE PORT realtime|lockstep|pieces");
+    if (argc != 4) fail("usage: unreal_fake SCENE PORT MODE");
     const std::string mode = argv[3];
     std::FILE* file = std::fopen(argv[1], "rb");
     if (file == nullptr) fail("the scene cannot be read");
@@ -291,7 +292,7 @@ int main(int argc, char** argv) {
     engine.GameViewport = &client;
     GEngine = &engine;
     settings.Port = std::atoi(argv[2]);
-    settings.bLockstep = mode != "realtime";
+    settings.bLockstep = mode == "lockstep" || mode == "pieces" || mode == "resize";
     settings.LockstepFps = 24.0F;
 
     const auto width = read<int32>(file), height = read<int32>(file), frames = read<int32>(file);
@@ -309,8 +310,13 @@ int main(int argc, char** argv) {
     if (fixed_time_step != settings.bLockstep) fail("the time step is not as the mode says");
     std::fseek(file, start, SEEK_SET);
     for (int32 frame = 0; frame < frames; ++frame) {
+        gpu_hangs = mode == "late" && (frame == 2 || frame == 3);
         play_frame(file, width, height, frame == 0, mode == "pieces");
-        if (mode == "realtime") std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        if (!settings.bLockstep) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    std::fseek(file, start, SEEK_SET);
+    for (int32 frame = 0; mode == "resize" && frame < frames; ++frame) {
+        play_frame(file, width, height, false, false, {16, 8});
     }
     subsystem.Mark(u"the end");
     subsystem.Stop();

@@ -91,6 +91,13 @@ bool FRealMasterCapture::FSizes::operator==(const FSizes& Other) const
 	return Packed(Render) == Packed(Other.Render) && Packed(Output) == Packed(Other.Output);
 }
 
+bool FRealMasterCapture::FSizes::FitsInto(const FSizes& Declared) const
+{
+	const auto Area = [](const realmaster::Size& Size) { return uint64{Size.width} * Size.height; };
+	// The core's slots hold twice the area that the streams declare.
+	return Area(Render) <= 2 * Area(Declared.Render) && Area(Output) <= 2 * Area(Declared.Output);
+}
+
 FRealMasterCapture::FRealMasterCapture(const FRealMasterOptions& InOptions)
 	: Options(InOptions)
 	, Ring(InOptions.ReadbackFrames, MaxReadbackAge)
@@ -120,7 +127,8 @@ void FRealMasterCapture::Capture_RenderThread(
 	SeenOutput.store(Packed(Sizes.Output));
 
 	const FView Now = ViewOf(View, Sizes);
-	const bool bHasHistory = bHasLast && !View.bCameraCut && Now.Frame == Last.Frame + 1;
+	const bool bHasHistory =
+		bHasLast && !View.bCameraCut && Now.Frame == Last.Frame + 1 && Now.Sizes == Last.Sizes;
 	const FView Before = bHasHistory ? Last : Now;
 	Last = Now;
 	bHasLast = true;
@@ -128,7 +136,7 @@ void FRealMasterCapture::Capture_RenderThread(
 	{
 		return;
 	}
-	realmaster::FrameInfo Info = InfoOf(View, Now, Sizes, bHasHistory);
+	realmaster::FrameInfo Info = InfoOf(View, Now, bHasHistory);
 	Info.camera.world_from_camera_prev = Before.Pose;
 	realmaster::Slot* Slot = RenderLink->begin(Info);
 	if (Slot == nullptr)
@@ -144,7 +152,6 @@ void FRealMasterCapture::Capture_RenderThread(
 	FEntry& Entry = Entries[static_cast<size_t>(Index)];
 	Entry.Link = RenderLink;
 	Entry.Slot = Slot;
-	Entry.Sizes = Sizes;
 	Entry.Now = Now;
 	Entry.Before = Before;
 	Entry.bHasHistory = bHasHistory;
@@ -159,6 +166,7 @@ FRealMasterCapture::FView FRealMasterCapture::ViewOf(const FSceneView& View, con
 {
 	FView Now;
 	Now.Frame = GFrameCounterRenderThread;
+	Now.Sizes = Sizes;
 	Now.Projection = realmaster::unreal::Projection::of(MatrixOf(View.ViewMatrices.GetProjectionNoAAMatrix()));
 	const double Width = Sizes.Render.width, Height = Sizes.Render.height;
 	Now.K = Now.Projection.intrinsics(Width, Height);
@@ -169,7 +177,7 @@ FRealMasterCapture::FView FRealMasterCapture::ViewOf(const FSceneView& View, con
 }
 
 realmaster::FrameInfo FRealMasterCapture::InfoOf(
-	const FSceneView& View, const FView& Now, const FSizes& Sizes, bool bHasHistory)
+	const FSceneView& View, const FView& Now, bool bHasHistory)
 {
 	realmaster::FrameInfo Info;
 	Info.frame_id = Now.Frame;
@@ -180,8 +188,8 @@ realmaster::FrameInfo FRealMasterCapture::InfoOf(
 	}
 	++NumFrames;
 	LastSimNs.store(Info.t_sim_ns);
-	Info.render_size = Sizes.Render;
-	Info.output_size = Sizes.Output;
+	Info.render_size = Now.Sizes.Render;
+	Info.output_size = Now.Sizes.Output;
 	Info.has_camera = true;
 	Info.camera.K = Now.K;
 	Info.camera.world_from_camera = Now.Pose;

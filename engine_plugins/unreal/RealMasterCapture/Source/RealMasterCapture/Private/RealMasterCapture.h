@@ -47,8 +47,8 @@ public:
 	// Render thread: as Finish, for all tasks too; the last call before destruction.
 	void Drain_RenderThread(FRHICommandListImmediate& RHICmdList);
 
-	// Game thread, now and then: makes the link once the picture's size is known, and a new one
-	// where it has changed for good.
+	// Game thread, now and then: makes the link once the picture's size is known. A recording goes on
+	// through a change of size; a new link is made where nobody records or frames no longer fit.
 	void Tick_GameThread();
 
 	// Game thread. Null before the first frame.
@@ -69,12 +69,14 @@ private:
 	{
 		realmaster::Size Render, Output;
 		bool operator==(const FSizes& Other) const;
+		bool FitsInto(const FSizes& Declared) const;
 	};
 
 	// The camera of a frame. Frame: the engine's counter.
 	struct FView
 	{
 		uint64 Frame = 0;
+		FSizes Sizes;
 		realmaster::unreal::Projection Projection;
 		std::array<double, 9> K{};
 		std::array<double, 16> Pose{};
@@ -88,7 +90,6 @@ private:
 		std::array<realmaster::unreal::Source, NumBuffers> Mapped{};
 		FLink Link;
 		realmaster::Slot* Slot = nullptr;
-		FSizes Sizes;
 		FView Now, Before;
 		bool bHasHistory = false;
 	};
@@ -99,7 +100,7 @@ private:
 	void Release(int32 Index);
 	void Convert(FEntry& Entry);
 	FView ViewOf(const FSceneView& View, const FSizes& Sizes) const;
-	realmaster::FrameInfo InfoOf(const FSceneView& View, const FView& Now, const FSizes& Sizes, bool bHasHistory);
+	realmaster::FrameInfo InfoOf(const FSceneView& View, const FView& Now, bool bHasHistory);
 	bool Enqueue(
 		FRDGBuilder& GraphBuilder, const FSceneView& View, const FScreenPassTexture& SceneColor,
 		const FPostProcessMaterialInputs& Inputs, FEntry& Entry);

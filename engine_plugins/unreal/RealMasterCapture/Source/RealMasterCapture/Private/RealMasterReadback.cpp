@@ -141,7 +141,7 @@ void FRealMasterCapture::Convert(FEntry& Entry)
 {
 	namespace math = realmaster::unreal;
 	using realmaster::DType;
-	const realmaster::Size Render = Entry.Sizes.Render;
+	const realmaster::Size Render = Entry.Now.Sizes.Render;
 	const math::Extent Extent{Render.width, Render.height};
 	const auto Into = [&Entry](const realmaster::BufferDesc& Desc) {
 		return Entry.Link->add(Entry.Slot, Desc);
@@ -155,7 +155,7 @@ void FRealMasterCapture::Convert(FEntry& Entry)
 		}
 	}
 	const math::Source& Depths = Entry.Mapped[Depth];
-	const realmaster::Size Output = Entry.Sizes.Output;
+	const realmaster::Size Output = Entry.Now.Sizes.Output;
 	if (uint8* To = Into(DescOf("color", Output, DType::u8, 4)))
 	{
 		math::convert_color(Entry.Mapped[Color], {Output.width, Output.height}, To);
@@ -224,7 +224,8 @@ void FRealMasterCapture::Tick_GameThread()
 		}
 	}
 	const FSizes Seen{Unpacked(SeenRender.load()), Unpacked(SeenOutput.load())};
-	if (Seen.Render.width == 0 || (GameLink && Seen == LinkSizes))
+	const bool bServes = GameLink && (Seen == LinkSizes || (GameLink->connected() && Seen.FitsInto(LinkSizes)));
+	if (Seen.Render.width == 0 || bServes)
 	{
 		TicksWithNextSizes = 0;
 		return;
