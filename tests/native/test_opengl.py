@@ -1,5 +1,6 @@
 """The OpenGL interposer on small programs whose depth, normals and poses are known exactly."""
 
+import ctypes
 import os
 import sys
 from collections.abc import Callable
@@ -37,9 +38,17 @@ class Recorded:
 Record = Callable[..., Recorded]
 
 
+def need_egl() -> None:
+    try:
+        ctypes.CDLL("libEGL.so.1")
+    except OSError:
+        pytest.skip("libEGL.so.1 is not installed (.ci/system-packages street)")
+
+
 @pytest.fixture
 def programs(native_build: NativeBuild, monkeypatch: pytest.MonkeyPatch) -> NativeBuild:
     """The build, with the interposer built and chosen."""
+    need_egl()
     monkeypatch.setenv(PLUGIN_VARIABLE, str(native_build.target("realmaster_opengl")))
     return native_build
 
@@ -65,11 +74,13 @@ def record(programs: NativeBuild, tmp_path: Path) -> Record:
 def check_truth(
     recorded: Recorded, *, scale: float = 1.0, depth_error: float = 2e-4, normal_deg: float = 1.5
 ) -> None:
-    """Every frame's depth and normals against the scene, away from edges; poses between frames."""
+    """Depth and normals of the first and last frames against the scene, away from edges, and the
+    camera's steps between them."""
     with SessionReader(recorded.path) as session:
         assert len(session) >= 5
         before: tuple[int, NDArray[np.float64], int] | None = None
-        for frame in session.frames(names=("color", "depth", "normal")):
+        for index in sorted({*range(len(session))[:12], *range(len(session))[-12:]}):
+            frame = session.frame(index)
             header, depth = frame.header, frame.array("depth")
             camera = header.camera
             assert camera is not None

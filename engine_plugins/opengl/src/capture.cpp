@@ -250,12 +250,21 @@ FrameInfo Capture::info_of(const World& world, Extent window) const noexcept {
     return info;
 }
 
+// Which event the HUD was cut by may change with the scene; each change is a mark in the session.
+void Capture::tell_trigger(const World& world, std::int64_t t_sim_ns) noexcept {
+    if (!world.found || world.trigger == told_trigger_) return;
+    char label[64];
+    std::snprintf(label, sizeof label, "HUD cut by: %s", name_of(world.trigger));
+    if (plugin_->mark(t_sim_ns, label)) told_trigger_ = world.trigger;
+}
+
 void Capture::send(Context* context, const World& world) noexcept {
     const Extent window = target_size(*context, 0);
     FrameInfo info = info_of(world, window);
     info.output_size = {std::max(window.width, 1U), std::max(window.height, 1U)};
     Slot* slot = plugin_->begin(info);
     if (slot == nullptr) return;
+    tell_trigger(world, info.t_sim_ns);
     GlGuard guard(context);
     if (!world.found) {
         readback_.read_color(&guard, entry_, plane_color, 0, window);

@@ -38,6 +38,7 @@ private:
     void collect() noexcept;
     void end_frame(Context* context) noexcept;
     void send(Context* context, const World& world) noexcept;
+    void tell_trigger(const World& world, std::int64_t t_sim_ns) noexcept;
     void warm_up(Context* context, const World& world) noexcept;
     void start_plugin(Context* context, const World& world) noexcept;
     void next_frame(Context* context) noexcept;
@@ -57,6 +58,7 @@ private:
     std::unique_ptr<FrameWriter> writer_;
     std::unique_ptr<Plugin> plugin_;
     bool counted_ = false;  // the frame that is being drawn is one of the stream's
+    Trigger told_trigger_ = Trigger::none;  // what the session was told of last
     Cause missed_ = Cause::no_credit;  // why it is not captured, if it is not
 
     PoseTracker pose_;
