@@ -13,12 +13,14 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from huggingface_hub import hf_hub_download, list_repo_files
 
 from capture_bridge.errors import SetupError
+from capture_bridge.images import read_png
 from realmaster.adapters import Adapter, check_base, read_adapter
-from realmaster.families.clips import U8, Clips, working_size
+from realmaster.families.clips import U8, Clips, resized, working_size
 from realmaster.families.fit import Fit, choose, device_for, free_gib, next_fit
 from realmaster.families.opening import Opening, open_video
 from realmaster.families.presets import PRESETS, Preset
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from realmaster.enhancer import State
 
 log = logging.getLogger(__name__)
+
+#: How far a first frame's shape may be off, as a share.
+_ASPECT_SLACK = 0.02
 
 
 class DiffusionModel:
@@ -63,8 +68,9 @@ class DiffusionModel:
         if self._clips is None:
             self._clips = self._open((width, height))
         windows = Windows(self._preset.fresh, self._preset.overlap)
+        photo = _photo(self._options.first_frame, (width, height))
         yield from enhance_in_windows(
-            self, windows, chain([first], frames), state, self._options.seed
+            self, windows, chain([first], frames), state, self._options.seed, first=photo
         )
 
     def generate(self, render: U8, anchors: U8 | None, seed: int) -> U8:
@@ -115,9 +121,13 @@ class DiffusionModel:
         return " ".join([*triggers, self._options.prompt])
 
     def _fingerprint(self) -> str:
+        photo = self._options.first_frame
+        if photo is not None and not photo.is_file():
+            raise SetupError(f"--first-frame {photo}: there is no such file")
         told = {
             "preset": asdict(replace(self._preset, vram_gib={})),
-            "options": {**asdict(self._options), "adapter": [], "fit": ""},
+            "options": {**asdict(self._options), "adapter": [], "fit": "", "first_frame": ""},
+            "photo": "" if photo is None else hashlib.sha256(photo.read_bytes()).hexdigest(),
             "adapters": [_adapter_digest(adapter) for adapter, _ in self._adapters],
         }
         text = json.dumps(told, sort_keys=True, default=str)
@@ -141,6 +151,22 @@ def _preset(name: str, options: ModelOptions) -> Preset:
         guidance_low=preset.guidance_low if options.guidance is None else options.guidance,
         size=options.size or preset.size,
     )
+
+
+def _photo(path: Path | None, size: tuple[int, int]) -> U8 | None:
+    """The picture of --first-frame at (width, height) `size`. SetupError."""
+    if path is None:
+        return None
+    picture = read_png(path)
+    if picture.dtype != np.uint8 or picture.ndim != 3:
+        raise SetupError(f"--first-frame {path}: an RGB picture with 8 bits a channel is needed")
+    height, width = picture.shape[:2]
+    if abs(width / height / (size[0] / size[1]) - 1) > _ASPECT_SLACK:
+        raise SetupError(
+            f"--first-frame {path} is {width}x{height}, the session {size[0]}x{size[1]}: it must "
+            "show the first frame, so its shape must be the same"
+        )
+    return resized(np.ascontiguousarray(picture[None, ..., :3]), size)[0]
 
 
 def _fit(name: str, preset: Preset, options: ModelOptions, device: str) -> Fit:

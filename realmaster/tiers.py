@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal
 
@@ -26,6 +27,8 @@ class ModelOptions:
     """What the video shows; adapters' trigger words come before it by themselves."""
     negative: str = "video game, 3D render, cartoon, blurry, low quality, distorted"
     """What guidance leads away from."""
+    first_frame: Annotated[Path | None, tyro.conf.arg(metavar="PICTURE.png")] = None
+    """A photoreal version of the session's first frame, which the look of all others follows."""
     steps: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """Denoising steps."""
     guidance: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None

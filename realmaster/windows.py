@@ -48,18 +48,26 @@ class Windows:
 
 
 def enhance_in_windows(
-    model: ClipModel, windows: Windows, frames: "Iterable[SessionFrame]", state: "State", seed: int
+    model: ClipModel,
+    windows: Windows,
+    frames: "Iterable[SessionFrame]",
+    state: "State",
+    seed: int,
+    *,
+    first: U8 | None = None,
 ) -> Iterator[U8]:
     """One picture (H, W, 3) per frame. `state` carries the overlap, the clock and the seams.
 
-    The state is that of the last whole window, which is given out before the next one begins.
+    first: (H, W, 3), what the session's first picture is to look like. The state is that of the
+    last whole window, which is given out before the next one begins.
     """
     for run in _runs(frames, windows.fresh, state):
         render = np.stack([frame.array("color")[..., :3] for frame in run])
         tail = _tail(state, run[0], render.shape[1:])
         window_seed = seed + run[0].index
         if tail is None:
-            pictures = model.generate(render, None, window_seed)
+            shown = first if first is not None and run[0].index == 0 and len(run) > 1 else None
+            pictures = model.generate(render, None if shown is None else shown[None], window_seed)
         else:
             tail_render, anchors = tail
             clip = np.concatenate([tail_render, render])

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from capture_bridge.errors import SetupError
+from capture_bridge.images import write_png
 from capture_bridge.layer import read_layer
 from capture_bridge.media import VideoReader
 from capture_bridge.session import SessionReader, SessionWriter
@@ -122,6 +123,16 @@ def test_an_adapter_is_obeyed_and_changes_the_picture(
     assert not np.array_equal(first, second)
 
 
+def test_a_first_frame_leads_the_others(checkpoint: Path, session: Path, tmp_path: Path) -> None:
+    write_png(tmp_path / "p.png", np.full((144, 256, 3), 230, np.uint8))
+    led, plain = tiny(checkpoint, first_frame=tmp_path / "p.png"), tiny(checkpoint)
+    assert led.fingerprint != plain.fingerprint
+    with SessionReader(session) as reader:
+        frames = [reader.frame(k) for k in range(6)]
+        pictures = [list(model.enhance(frames, {}))[-1] for model in (led, plain)]
+    assert not np.array_equal(*pictures)
+
+
 def test_options_have_their_say_in_the_fingerprint(checkpoint: Path) -> None:
     prints = {
         tiny(checkpoint, **changes).fingerprint
@@ -150,6 +161,8 @@ def test_a_preset_without_a_gpu_names_what_it_needs(name: str) -> None:
         (["--model", "tiny", "--weights", "W", "--adapter", "none.safetensors"], "cannot read"),
         (["--model", "tiny", "--weights", "W", "--adapter", "F"], "trained on LTX-2.3"),
         (["--model", "tiny", "--weights", "W", "--size", "10x10"], "--size"),
+        (["--model", "tiny", "--weights", "W", "--first-frame", "none.png"], "no such file"),
+        (["--model", "tiny", "--weights", "W", "--first-frame", "P"], "must be the same"),
     ],
 )
 def test_a_users_mistake_is_one_line(
@@ -161,7 +174,8 @@ def test_a_users_mistake_is_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     foreign = lora(tmp_path / "f.safetensors", {"base_model": "LTX-2.3"})
-    names = {"W": str(checkpoint), "F": str(foreign)}
+    write_png(tmp_path / "p.png", np.zeros((64, 64, 3), np.uint8))
+    names = {"W": str(checkpoint), "F": str(foreign), "P": str(tmp_path / "p.png")}
     told = [names.get(argument, argument) for argument in arguments]
     assert main(["enhance", str(session), "-o", str(tmp_path / "o.mp4"), *told]) == 1
     err = capsys.readouterr().err

@@ -98,3 +98,12 @@ def test_a_resumed_state_goes_on_as_if_nothing_had_happened(frames: list[MemoryF
     tail = list(enhance_in_windows(Copier(2.0), windows, scene[8:], state, 0))
     assert np.array_equal(np.stack(whole), np.stack(head + tail))
     assert [at for at, _ in seams(state)] == [4, 8, 12]
+
+
+def test_a_given_first_picture_begins_the_session_alone(frames: list[MemoryFrame]) -> None:
+    scene, model = list(still(frames, 9)), Copier()
+    scene[6] = replace(scene[6], header=replace(scene[6].header, flags=FrameFlags.CUT))
+    photo = np.full((SIZE[1], SIZE[0], 3), 200, np.uint8)
+    made = list(enhance_in_windows(model, Windows(4, 2), scene, {}, 0, first=photo))
+    assert model.lengths == [(4, 1), (4, 2), (3, 0)]
+    assert float(made[0].mean()) == pytest.approx(200, abs=1)
