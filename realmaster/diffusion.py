@@ -166,7 +166,8 @@ def _photo(path: Path | None, size: tuple[int, int]) -> U8 | None:
             f"--first-frame {path} is {width}x{height}, the session {size[0]}x{size[1]}: it must "
             "show the first frame, so its shape must be the same"
         )
-    return resized(np.ascontiguousarray(picture[None, ..., :3]), size)[0]
+    made: U8 = resized(np.ascontiguousarray(picture[None, ..., :3], np.uint8), size)[0]
+    return made
 
 
 def _fit(name: str, preset: Preset, options: ModelOptions, device: str) -> Fit:

@@ -106,4 +106,4 @@ def test_a_given_first_picture_begins_the_session_alone(frames: list[MemoryFrame
     photo = np.full((SIZE[1], SIZE[0], 3), 200, np.uint8)
     made = list(enhance_in_windows(model, Windows(4, 2), scene, {}, 0, first=photo))
     assert model.lengths == [(4, 1), (4, 2), (3, 0)]
-    assert float(made[0].mean()) == pytest.approx(200, abs=1)
+    assert float(made[0].mean()) == pytest.approx(200, abs=5)
