@@ -4,8 +4,8 @@ The bundle is color, depth, normal and motion at 720p, 16.6 MB a frame, copied i
 memory by the feeder (tests/native), as a mapped GPU buffer would be. Beside them stand the physical
 limits of the same run: a plain memcpy of the bundle, and a plain TCP socket between two processes
 that sends it from memory and reads it into memory. A shared machine's speed drifts, so the ways
-alternate in short rounds, and ratios are medians of the rounds' ratios. `…_per_cpu_s` divides by the
-CPU time of both processes: what one idle core would do, however many others share it now.
+alternate in short rounds, and ratios are medians of the rounds' ratios. `…_per_cpu_s` divides by
+the CPU time of both processes: what one idle core would do, however many others share it now.
 
 `native_shm_read_gb_s` also reads every byte in the client (CRC-32), as a recorder does.
 """
