@@ -112,7 +112,7 @@ bool Core::send_frame(Slot* slot) noexcept {
     Cause cause = Cause::encode;
     const char* fault = refusal_of(*slot, &cause);
     if (fault == nullptr && slot->ring == nullptr && slot->used_bytes > credit_bytes_) {
-        if (config.lockstep && !closing_.load()) {
+        if (config.lockstep) {
             return false;
         }
         fault = "";
