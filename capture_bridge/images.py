@@ -6,9 +6,11 @@ metric depth (Z), camera-space normals (N.X, N.Y, N.Z), motion in pixels (motion
 file that knows OpenEXR and OpenCV's image files.
 """
 
+import io
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -137,7 +139,7 @@ def read_exr_channels(header: ExrHeader, names: Sequence[str]) -> dict[str, Arra
             f"{DEFAULT_LIMITS.frame_bytes}: render fewer layers into one file"
         )
     try:
-        with _silent_stderr():
+        with _silence():
             planes = _all_parts(path) if len(header.parts) > 1 else _one_part(header, names)
     except (RuntimeError, OSError, ValueError, TypeError, MemoryError) as error:
         raise SessionError(
@@ -145,7 +147,9 @@ def read_exr_channels(header: ExrHeader, names: Sequence[str]) -> dict[str, Arra
         ) from error
     lacking = [name for name in names if name not in planes]
     if lacking:
-        raise SessionError(f"{path} is damaged: it lacks {', '.join(lacking)}")
+        raise SessionError(
+            f"{path} is damaged: {', '.join(lacking)} cannot be decoded; render this frame again"
+        )
     return {name: planes[name] for name in names}
 
 
@@ -175,13 +179,15 @@ def _all_parts(path: Path) -> dict[str, Array]:
 
 
 @contextmanager
-def _silent_stderr() -> Iterator[None]:
-    """OpenEXR prints what it raises, from C; a person gets one line, the exception's."""
+def _silence() -> Iterator[None]:
+    """OpenEXR prints what it raises, from C and from Python; a person gets the exception's line."""
+    sys.stderr.flush()
     kept = os.dup(2)
     null = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(null, 2)
-        yield
+        with redirect_stdout(io.StringIO()):
+            yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)
