@@ -29,6 +29,7 @@ from panda3d.core import (
 
 from capture_bridge.buffers import FrameArrays
 from engine_plugins.panda3d.device import Device, Target
+from engine_plugins.panda3d.glsl import ANISOTROPIC
 
 F64 = NDArray[np.float64]
 
@@ -66,7 +67,11 @@ void main() {
 }
 """
 
-_FRAGMENT = """#version 330
+_FRAGMENT = (
+    """#version 330
+"""
+    + ANISOTROPIC
+    + """
 uniform sampler2D p3d_Texture0;
 uniform vec4 p3d_ColorScale;
 uniform mat4 capture_prev_eye;   // previous eye space from this frame's, per rigid part
@@ -83,7 +88,7 @@ layout(location = 0) out vec4 out_albedo;
 layout(location = 1) out vec4 out_normal;
 layout(location = 2) out vec4 out_geometry;
 void main() {
-    vec4 texel = texture(p3d_Texture0, uv) * tint * p3d_ColorScale;
+    vec4 texel = anisotropic(p3d_Texture0, uv) * tint * p3d_ColorScale;
     CUT_OUT
     if (capture_color.a > 0.5) texel.rgb = pow(texel.rgb, vec3(2.2));
     out_albedo = vec4(texel.rgb * capture_color.rgb, capture_object.z);
@@ -99,6 +104,7 @@ void main() {
     out_geometry = vec4(-eye.z, motion, id);
 }
 """
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

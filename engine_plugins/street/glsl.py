@@ -1,5 +1,7 @@
 """The street game's shaders (GLSL 330)."""
 
+from engine_plugins.panda3d.glsl import ANISOTROPIC
+
 _SKY = """
 uniform vec3 sun_direction;
 uniform vec3 sun_color;
@@ -53,6 +55,7 @@ in vec2 uv;
 out vec4 out_color;
 """
     + _SKY
+    + ANISOTROPIC
     + """
 float shadow(sampler2DShadow map, mat4 from_world, vec3 at, vec2 texel, float bias) {
     vec3 p = (from_world * vec4(at, 1.0)).xyz;
@@ -71,7 +74,7 @@ void main() {
     float distance = length(v);
     v /= distance;
     if (dot(n, v) > 0.0) n = -n;
-    vec3 albedo = texture(p3d_Texture0, uv).rgb * base_color.rgb;
+    vec3 albedo = anisotropic(p3d_Texture0, uv).rgb * base_color.rgb;
     float facing = dot(n, sun_direction);
     float light = max(facing, 0.0);
     if (gloss.w > 0.5) light = 0.35 + 0.5 * light + 0.15 * abs(facing);

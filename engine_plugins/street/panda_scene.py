@@ -93,7 +93,7 @@ def _geom_node(mesh: model.Mesh, faces: U32, vertex_format: Any) -> GeomNode:
 
 
 def _texture(source: model.Texture) -> Texture:
-    """An sRGB texture, filtered as games do it. Row 0 of the pixels lies at v = 0, as in OpenGL."""
+    """An sRGB texture with mipmaps. Row 0 of the pixels lies at v = 0, as in OpenGL."""
     height, width = source.pixels.shape[:2]
     texture = Texture(source.name)
     texture.setup2dTexture(width, height, Texture.TUnsignedByte, Texture.FSrgb)
@@ -102,5 +102,5 @@ def _texture(source: model.Texture) -> Texture:
     texture.setMagfilter(SamplerState.FTLinear)
     texture.setWrapU(SamplerState.WMRepeat)
     texture.setWrapV(SamplerState.WMRepeat)
-    texture.setAnisotropicDegree(8)
+    texture.setAnisotropicDegree(1)
     return texture
