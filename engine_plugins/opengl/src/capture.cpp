@@ -124,8 +124,11 @@ void Capture::end_frame(Context* context) noexcept {
     perform(context, context->tracker.finish());
     World world = context->tracker.world();
     if (world.found) {
+        Planes planes{};
+        planes_of(world.p, world.zero_to_one, &planes);
+        const double metres = settings().metres_per_unit;
         step_ = pose_.advance(context->tracker.votes(), context->tracker.num_votes(), world.p,
-                              settings().metres_per_unit);
+                              metres, planes.near_units * metres);
     }
     if (plugin_ == nullptr) {
         if (world.found) warm_up(context, world);
@@ -209,7 +212,7 @@ FrameJob Capture::job_of(const World& world) const noexcept {
     job.view.num_segments = world.num_segments;
     std::copy(world.segments.begin(), world.segments.end(), job.view.segments);
     job.has_motion = has_pose_;
-    job.prev_known = step_.known;
+    job.prev_known = step_.known && !step_.jumped;
     job.prev_from_now = multiply(rigid_inverse(pose_before_), pose_.world_from_camera());
     return job;
 }
@@ -243,7 +246,7 @@ FrameInfo Capture::info_of(const World& world, Extent window) const noexcept {
     const Mat4 now = transposed(pose_.world_from_camera()), before = transposed(pose_before_);
     camera.world_from_camera = now;
     camera.world_from_camera_prev = before;
-    if (has_pose_ && !step_.known) info.flags |= frame_flags::cut;
+    if (has_pose_ && (!step_.known || step_.jumped)) info.flags |= frame_flags::cut;
     if (world.trigger == Trigger::swap && world.framebuffer == 0) {
         info.flags |= frame_flags::hud_in_color;
     }

@@ -38,6 +38,9 @@ struct Slope {
     bool known;
 };
 
+// Motion beyond this many pixels comes from beside the camera and means nothing.
+constexpr float longest = 30000;
+
 // Second differences below this share of 1/z are float steps of the device, not edges.
 constexpr float straight = 2e-4F;
 
@@ -172,8 +175,10 @@ void write_motion(const float* inverse, const ViewGeometry& view, const Mat4& pr
             const float py = r[1] * u + r[5] * v + r[9] + r[13] * q;
             const float pz = r[2] * u + r[6] * v + r[10] + r[14] * q;
             const float nan = std::numeric_limits<float>::quiet_NaN();
-            out[2 * i] = half_from(pz > 1e-4F ? (px / pz - u) * fx : nan);
-            out[2 * i + 1] = half_from(pz > 1e-4F ? (py / pz - v) * fy : nan);
+            const float mx = (px / pz - u) * fx, my = (py / pz - v) * fy;
+            const bool told = pz > 1e-4F && std::abs(mx) < longest && std::abs(my) < longest;
+            out[2 * i] = half_from(told ? mx : nan);
+            out[2 * i + 1] = half_from(told ? my : nan);
         }
     }
 }

@@ -13,6 +13,10 @@ constexpr double shift_tolerance = 2e-3;
 // Of the matched vertices, how many must agree before the step is believed.
 constexpr double quorum = 0.4;
 constexpr std::size_t max_candidates = 48;
+// A cut: a turn beyond 35 degrees, or a step that is many times the ones before and far beyond what
+// a camera may come close to.
+constexpr double jump_cos = 0.82;
+constexpr double jump_steps = 6, jump_nears = 25, forgetting = 0.8;
 
 double length3(const Mat4& m) noexcept {
     return std::sqrt(m[12] * m[12] + m[13] * m[13] + m[14] * m[14]);
@@ -36,6 +40,7 @@ PoseTracker::PoseTracker() : before_(max_votes), now_(max_votes), matches_(2 * m
 void PoseTracker::reset() noexcept {
     num_before_ = 0;
     world_from_camera_ = identity4;
+    usual_step_m_ = 0;
     started_ = ever_known_ = up_known_ = false;
 }
 
@@ -133,8 +138,16 @@ void PoseTracker::start(const Perspective& p) noexcept {
     }
 }
 
+bool PoseTracker::is_jump(const Mat4& step, double near_m) noexcept {
+    const double shift = length3(step), turn_cos = (step[0] + step[5] + step[10] - 1) / 2;
+    const bool far = shift > std::max(jump_steps * usual_step_m_, jump_nears * near_m);
+    const bool jumped = far || turn_cos < jump_cos;
+    if (!jumped) usual_step_m_ = std::max(forgetting * usual_step_m_, shift);
+    return jumped;
+}
+
 PoseStep PoseTracker::advance(const Vote* votes, std::size_t num_votes, const Perspective& p,
-                              double metres) noexcept {
+                              double metres, double near_m) noexcept {
     const std::size_t num = std::min(num_votes, max_votes);
     std::copy(votes, votes + num, now_.begin());
     std::sort(now_.begin(), now_.begin() + static_cast<std::ptrdiff_t>(num),
@@ -153,6 +166,7 @@ PoseStep PoseTracker::advance(const Vote* votes, std::size_t num_votes, const Pe
         if (invert_affine(now_from_before, &before_from_now)) {
             world_from_camera_ = orthonormalized(multiply(world_from_camera_, before_from_now));
             result.known = ever_known_ = true;
+            result.jumped = is_jump(before_from_now, near_m);
         }
     }
     std::swap(before_, now_);

@@ -17,16 +17,18 @@
 namespace realmaster::opengl {
 
 struct PoseStep {
-    bool known = false;  // false: nothing agreed, the view jumped or nothing could vote
+    bool known = false;   // false: nothing agreed, or nothing could vote
+    bool jumped = false;  // known, but no motion: the view was cut, or the player moved elsewhere
     double share = 0;    // of the votes' vertices, of those that agreed
 };
 
 class PoseTracker {
 public:
     PoseTracker();
-    // Takes a frame's votes. metres: per unit of the game.
+    // Takes a frame's votes. metres: per unit of the game. near_m: what the size of a step is held
+    // against, beside the steps before.
     PoseStep advance(const Vote* votes, std::size_t num_votes, const Perspective& p,
-                     double metres) noexcept;
+                     double metres, double near_m) noexcept;
     // OpenCV camera to world, metres, column-major.
     const Mat4& world_from_camera() const noexcept { return world_from_camera_; }
     bool ever_known() const noexcept { return ever_known_; }
@@ -41,12 +43,14 @@ private:
     void match(std::size_t num_before, std::size_t num_now) noexcept;
     bool agree(Mat4* step, double* share) const noexcept;
     void start(const Perspective& p) noexcept;
+    bool is_jump(const Mat4& step, double near_m) noexcept;
 
     std::vector<Vote> before_, now_;  // sorted by key
     std::size_t num_before_ = 0;
     std::vector<Match> matches_;
     std::size_t num_matches_ = 0;
     Mat4 world_from_camera_ = identity4;
+    double usual_step_m_ = 0;
     bool started_ = false;
     bool ever_known_ = false;
     bool up_known_ = false;
