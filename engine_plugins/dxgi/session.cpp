@@ -73,7 +73,8 @@ Order Session::begin_frame(const PresentFacts& facts, Job* job) noexcept {
         return should_calibrate(facts) ? Order::calibrate : Order::nothing;
     }
     job->slot = plugin->begin(job->info);
-    wants_snapshots_ = wants_snapshots_ && plugin->wants_frame();
+    // Not wants_frame(): credit may come in mid-frame, and color must not show the HUD now and then.
+    wants_snapshots_ = wants_snapshots_ && plugin->connected();
     if (job->slot == nullptr) {
         return Order::nothing;
     }

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture_bridge.client_link import ClientLink
+from capture_bridge.messages import FrameFlags
 from capture_bridge.recorder import RecordingOptions, RecordingSummary, record_link
 from capture_bridge.session import SessionReader
 from capture_bridge.verify import verify
@@ -125,6 +126,7 @@ class Errors:
 
     depth: relative, of faces (N,). flat: the same of faces that look straight at the camera.
     normal: length of the difference (N,). color: share of inner pixels that are not exact.
+    hud_in_color: the frame says that its color could not be taken before the HUD.
     """
 
     frame: int
@@ -134,6 +136,7 @@ class Errors:
     color: float
     color_ui: float
     sky_is_infinite: bool
+    hud_in_color: bool
 
 
 def verify_clean(path: Path) -> None:
@@ -154,15 +157,26 @@ def errors_of(lab: Lab, path: Path, *, straight: bool = False, every: int = 5) -
                 depth = np.asarray(arrays["depth"], np.float64)
                 height, width = depth.shape[:2]
                 view = scene.view(0 if straight else number, width, height)
-                out.append(_errors(scene, view, number, arrays))
+                flagged = bool(frame.header.flags & FrameFlags.HUD_IN_COLOR)
+                out.append(_errors(scene, view, number, arrays, hud_in_color=flagged))
     return out
+
+
+def assert_color(errors: list[Errors], *, hud: bool = True) -> None:
+    """Color exact and free of the HUD, but for a first frame whose client came in mid-frame."""
+    assert sum(error.hud_in_color for error in errors) <= (1 if hud else len(errors))
+    for error in errors:
+        assert error.color == 0 or error.hud_in_color
+        assert (error.color_ui > 0) == hud
 
 
 def _rgba(array: NDArray[np.generic]) -> NDArray[np.uint8]:
     return np.asarray(array, np.uint8)
 
 
-def _errors(scene: Scene, view: View, number: int, arrays: Mapping[str, Any]) -> Errors:
+def _errors(
+    scene: Scene, view: View, number: int, arrays: Mapping[str, Any], *, hud_in_color: bool
+) -> Errors:
     depth = np.asarray(arrays["depth"], np.float64).reshape(view.depth.shape)
     seen = view.inner & np.isfinite(view.depth)
     relative = np.abs(depth[seen] - view.depth[seen]) / view.depth[seen]
@@ -178,4 +192,4 @@ def _errors(scene: Scene, view: View, number: int, arrays: Mapping[str, Any]) ->
         color = float((_rgba(arrays["color"])[inner, :3] != truth).any(-1).mean())
         color_ui = float((_rgba(arrays["color_ui"])[inner, :3] != truth).any(-1).mean())
     sky = bool(np.isinf(depth[view.inner & np.isinf(view.depth)]).all())
-    return Errors(number, relative, relative[flat], normal, color, color_ui, sky)
+    return Errors(number, relative, relative[flat], normal, color, color_ui, sky, hud_in_color)
