@@ -424,6 +424,7 @@ def test_a_second_plugin_is_refused_and_told_why(feeder: Path, client: ClientLin
 
 
 @pytest.mark.wine
+@pytest.mark.timeout(300)
 def test_the_core_does_the_same_on_windows(native_build: NativeBuild, client: ClientLink) -> None:
     wine = next(
         (path for path in map(Path, ("/usr/lib/wine/wine64", "/usr/bin/wine64")) if path.exists()),
