@@ -51,7 +51,7 @@ FRealMasterOptions OptionsOf(const URealMasterSettings& Settings)
 	return Options;
 }
 
-URealMasterSubsystem* Subsystem()
+URealMasterSubsystem* RunningSubsystem()
 {
 	return GEngine != nullptr ? GEngine->GetEngineSubsystem<URealMasterSubsystem>() : nullptr;
 }
@@ -59,7 +59,7 @@ URealMasterSubsystem* Subsystem()
 FAutoConsoleCommand StartCommand(
 	TEXT("RealMaster.Start"), TEXT("Stream the player's view to `realmaster record`."),
 	FConsoleCommandDelegate::CreateLambda([]() {
-		if (URealMasterSubsystem* It = Subsystem())
+		if (URealMasterSubsystem* It = RunningSubsystem())
 		{
 			It->Start();
 		}
@@ -67,7 +67,7 @@ FAutoConsoleCommand StartCommand(
 
 FAutoConsoleCommand StopCommand(
 	TEXT("RealMaster.Stop"), TEXT("Stop streaming."), FConsoleCommandDelegate::CreateLambda([]() {
-		if (URealMasterSubsystem* It = Subsystem())
+		if (URealMasterSubsystem* It = RunningSubsystem())
 		{
 			It->Stop();
 		}
