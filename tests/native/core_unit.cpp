@@ -7,9 +7,21 @@
 #include <thread>
 #include <vector>
 
+#ifdef _WIN32
+#ifndef NOMINMAX
+#define NOMINMAX
+#endif
+#include <windows.h>
+#else
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
+
 #include "crc32.h"
 #include "messages.h"
 #include "msgpack.h"
+#include "platform.h"
 #include "slots.h"
 #include "spsc.h"
 #include "zmtp.h"
@@ -232,9 +244,65 @@ void slots_pass_between_threads() {
     worker.join();
 }
 
+#ifdef _WIN32
+void only_the_clients_ring_is_opened() {
+    const char* name = "Local\\realmaster-unit-test";
+    HANDLE section =
+        CreateFileMappingA(INVALID_HANDLE_VALUE, nullptr, PAGE_READWRITE, 0, 8192, name);
+    auto* ours = static_cast<char*>(MapViewOfFile(section, FILE_MAP_WRITE, 0, 0, 8192));
+    ours[8191] = 'x';
+    CHECK(platform::SharedMemory::open(name, 1 << 20) == nullptr);  // larger than it is
+    CHECK(platform::SharedMemory::open("Local\\another", 8192) == nullptr);
+    CHECK(platform::SharedMemory::open("/proc/1/fd/1", 8192) == nullptr);
+    auto memory = platform::SharedMemory::open(name, 8192);
+    CHECK(memory != nullptr && memory->data()[8191] == 'x');
+    UnmapViewOfFile(ours);
+    CloseHandle(section);
+    CHECK(memory != nullptr && memory->data()[8191] == 'x');  // outlives the client
+    memory.reset();
+    CHECK(platform::SharedMemory::open(name, 8192) == nullptr);  // and leaves nothing behind
+}
+#else
+std::string name_of_descriptor(int descriptor) {
+    return "/proc/" + std::to_string(getpid()) + "/fd/" + std::to_string(descriptor);
+}
+
+void only_the_clients_ring_is_opened() {
+    const int descriptor = memfd_create("unit", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    CHECK(ftruncate(descriptor, 8192) == 0 && pwrite(descriptor, "x", 1, 8191) == 1);
+    const std::string name = name_of_descriptor(descriptor);
+    CHECK(platform::SharedMemory::open(name, 8192) == nullptr);  // could shrink under us
+    CHECK(fcntl(descriptor, F_ADD_SEALS, F_SEAL_SHRINK) == 0);
+    CHECK(platform::SharedMemory::open(name, 8193) == nullptr);
+    CHECK(platform::SharedMemory::open(name + "/", 8192) == nullptr);
+    CHECK(platform::SharedMemory::open("/proc/self/exe", 1) == nullptr);
+    CHECK(platform::SharedMemory::open("/dev/zero", 1) == nullptr);
+    char file_name[] = "/tmp/realmaster-unit-XXXXXX";
+    const int file = mkstemp(file_name);
+    CHECK(ftruncate(file, 8192) == 0);
+    CHECK(platform::SharedMemory::open(name_of_descriptor(file), 8192) == nullptr);  // not a memfd
+    close(file);
+    unlink(file_name);
+    const auto memory = platform::SharedMemory::open(name, 8192);
+    close(descriptor);
+    CHECK(memory != nullptr && memory->data()[8191] == 'x');  // outlives the client
+}
+#endif
+
+void only_loopback_is_connected_to() {
+    CHECK(platform::is_loopback("127.0.0.1") && platform::is_loopback("127.1.2.3"));
+    CHECK(platform::is_loopback("localhost"));
+    for (const char* other : {"10.0.0.1", "0.0.0.0", "127.0.0", "127.0.0.1.", "example.org", "",
+                              "127.0.0.256", "1127.0.0.1", "127.0.0.1 "}) {
+        CHECK(!platform::is_loopback(other));
+    }
+}
+
 }  // namespace
 
 int main() {
+    only_the_clients_ring_is_opened();
+    only_loopback_is_connected_to();
     integers_survive();
     a_full_writer_writes_nothing_beyond();
     utf8_is_that_of_the_rfc();

@@ -236,7 +236,7 @@ Config make_config(const Options& options, const std::vector<BufferDesc>& bundle
     config.engine_version = "1";
     config.plugin = "tests/native/feeder";
     config.plugin_version = "1";
-    config.game = "a test";
+    config.game = options.text("game", "a test");
     config.lockstep = options.has("lockstep");
     config.dt_sim_ns = config.lockstep ? 16'666'667 : 0;
     config.checksum = options.has("checksum");

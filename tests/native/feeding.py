@@ -34,6 +34,12 @@ SANITIZER_ENVIRONMENT: Final = {
 }
 
 
+def find_wine() -> Path | None:
+    """Wine for 64-bit programs, or None."""
+    places = ("/usr/lib/wine/wine64", "/usr/bin/wine64", "/usr/local/bin/wine64")
+    return next((path for path in map(Path, places) if path.exists()), None)
+
+
 @dataclass
 class Feeder:
     """A running feeder; `finish` gives the line that it prints at its end."""
@@ -53,7 +59,7 @@ def feeding(command: Sequence[str | Path], endpoint: str, *options: object) -> I
     """A feeder on the endpoint, ended with the block."""
     port = endpoint.rsplit(":", 1)[1]
     process = subprocess.Popen(
-        [*map(str, command), "--port", port, *map(str, options)],
+        [*map(str, command), "--port", port, *map(_argument, options)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -65,6 +71,10 @@ def feeding(command: Sequence[str | Path], endpoint: str, *options: object) -> I
     finally:
         process.kill()
         process.communicate()
+
+
+def _argument(option: object) -> str | bytes:
+    return option if isinstance(option, bytes) else str(option)
 
 
 @dataclass

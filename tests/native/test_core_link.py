@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from tests.native.feeding import (
     PATIENCE_S,
     Received,
     feeding,
+    find_wine,
     hello_of,
     receive_all,
 )
@@ -324,6 +326,35 @@ def test_a_client_that_stands_still_is_left_and_found_again(feeder: Path) -> Non
     assert account["disconnected"] > 0
 
 
+def test_a_game_ends_in_bounded_time_though_its_client_stands_still(feeder: Path) -> None:
+    stalled = start_client(ANY_PORT)
+    endpoint: str = stalled.endpoint  # type: ignore[attr-defined]
+    options = ("--frames", 100_000, "--fps", 200, "--until-eof", "--close-ms", 300)
+    try:
+        with feeding([feeder], endpoint, *options, "--size", "640x480", "--no-shared") as run:
+            read_frames(stalled, 20)
+            stalled.send_signal(signal.SIGSTOP)
+            assert run.process.stdin is not None
+            run.process.stdin.close()
+            run.process.stdin = None
+            started = time.monotonic()
+            account = run.finish()
+            assert time.monotonic() - started < 30  # 0.3 s and the feeder's own 5
+    finally:
+        stalled.send_signal(signal.SIGCONT)
+        end(stalled)
+    assert account["worst_begin_us"] < 1_000_000
+
+
+def test_a_name_in_another_code_page_is_no_reason_to_be_refused(
+    feeder: Path, client: ClientLink
+) -> None:
+    with feeding([feeder], client.endpoint, "--frames", 3, "--game", b"stra\xdfe") as run:
+        received = receive_all(client)
+        run.finish()
+    assert hello_of(received).game == "stra?e"
+
+
 def test_a_game_that_does_nothing_for_many_heartbeats_stays_connected(feeder: Path) -> None:
     with (
         ClientLink(ANY_PORT, heartbeat_s=0.25) as client,
@@ -426,10 +457,7 @@ def test_a_second_plugin_is_refused_and_told_why(feeder: Path, client: ClientLin
 @pytest.mark.wine
 @pytest.mark.timeout(300)
 def test_the_core_does_the_same_on_windows(native_build: NativeBuild, client: ClientLink) -> None:
-    wine = next(
-        (path for path in map(Path, ("/usr/lib/wine/wine64", "/usr/bin/wine64")) if path.exists()),
-        None,
-    )
+    wine = find_wine()
     if wine is None:
         pytest.skip("wine64 is not installed (.ci/system-packages wine)")
     program = native_build.target("feeder", "windows")

@@ -11,6 +11,7 @@ import pytest
 from capture_bridge.buffers import BUFFERS
 from tests.conformance import make_vectors
 from tests.native.conftest import NativeBuild
+from tests.native.feeding import find_wine
 
 pytestmark = pytest.mark.native
 
@@ -89,4 +90,14 @@ def test_checksums_are_zlibs(program: Path, size: int) -> None:
 def test_the_cores_parts(native_build: NativeBuild, variant: str) -> None:
     unit = native_build.target("core_unit", variant)
     result = subprocess.run([unit], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.wine
+def test_the_cores_parts_on_windows(native_build: NativeBuild) -> None:
+    wine = find_wine()
+    if wine is None:
+        pytest.skip("wine64 is not installed (.ci/system-packages wine)")
+    unit = native_build.target("core_unit", "windows")
+    result = subprocess.run([wine, unit], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr

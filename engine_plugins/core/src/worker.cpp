@@ -31,6 +31,25 @@ std::size_t bytes_of_streams(const std::vector<StreamDesc>& streams) {
     return total;
 }
 
+// A game's name may come in any code page; the protocol's texts are UTF-8.
+void make_utf8(std::string* text) {
+    if (!msgpack::is_utf8(*text)) {
+        std::replace_if(text->begin(), text->end(), [](char c) { return (c & 0x80) != 0; }, '?');
+    }
+    text->resize(std::min<std::size_t>(text->size(), msgpack::max_text_bytes));
+}
+
+void make_texts_utf8(Config* config) {
+    for (std::string* text : {&config->engine, &config->engine_version, &config->plugin,
+                              &config->plugin_version, &config->game, &config->token}) {
+        make_utf8(text);
+    }
+    for (auto& [key, value] : config->params) {
+        make_utf8(&key);
+        make_utf8(&value);
+    }
+}
+
 void make_uuid(char (&out)[33]) {
     std::random_device random;
     for (int word = 0; word < 4; ++word) {
@@ -65,6 +84,7 @@ bool ErrorText::get(char* text, std::size_t capacity) const noexcept {
 }
 
 Core::Core(const Config& given) : config(given) {
+    make_texts_utf8(&config);
     config.slots = std::clamp<std::uint32_t>(config.slots, 1, max_slots);
     if (config.max_frame_bytes == 0) {
         config.max_frame_bytes = default_max_frame_bytes;
