@@ -7,6 +7,8 @@ namespace realmaster::d3d12 {
 
 namespace {
 
+constexpr DWORD let_go_wait_ms = 1000;
+constexpr std::uint64_t retired_presents = 16;  // longer than any game records ahead
 constexpr int switch_chain_after = 60;  // presents of another swap chain with none of ours
 
 ResourceId id_of(const void* object) noexcept {
@@ -270,7 +272,17 @@ void Capture::let_go() noexcept {
     }
     wants_copies_.store(false);
     const std::lock_guard<std::mutex> guard(copies_mutex_);
-    ring_.close(&session_);  // waits for the queue, so all that was copied is done as well
+    if (color_fence_ && queue_) {  // all that was executed so far must be done
+        queue_->Signal(color_fence_.get(), ++color_value_);
+        for (DWORD waited = 0; waited < let_go_wait_ms && color_fence_->GetCompletedValue() <
+                                                              color_value_; ++waited) {
+            Sleep(1);
+        }
+    }
+    ring_.close(&session_);
+    if (snapshot_.texture) {
+        snapshot_.texture->AddRef();  // for good: a list that is recorded already may name it
+    }
     snapshot_ = {};
     color_ = {};
     color_lists_ = {};
@@ -281,6 +293,14 @@ void Capture::let_go() noexcept {
     last_queue_.reset();
     device_.reset();
     chain_ = nullptr;
+}
+
+void Capture::retire_snapshot() noexcept {
+    if (snapshot_.texture) {
+        retired_ = snapshot_.texture;
+        retired_at_ = presents_;
+    }
+    snapshot_ = {};
 }
 
 bool Capture::update_back_buffers(IDXGISwapChain* chain, PresentFacts* facts) noexcept {
@@ -297,7 +317,7 @@ bool Capture::update_back_buffers(IDXGISwapChain* chain, PresentFacts* facts) no
         height_ = facts->height;
         chooser_.set_output(width_, height_);
         const std::lock_guard<std::mutex> guard(copies_mutex_);
-        snapshot_ = {};
+        retire_snapshot();
         log_->line("the back buffer is %u x %u, format %u", width_, height_, facts->format);
         if (!is_color_format(facts->format)) {
             log_->line("format %u is not read: turn HDR output off", facts->format);
@@ -325,6 +345,9 @@ bool Capture::present(IDXGISwapChain* chain) noexcept {
         return false;
     }
     ++presents_;
+    if (presents_ - retired_at_ > retired_presents) {
+        retired_.reset();
+    }
     PresentFacts facts;
     Com<IDXGISwapChain3> chain3;
     Com<ID3D12Resource> back_buffer;

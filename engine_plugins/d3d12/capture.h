@@ -74,6 +74,7 @@ private:
     bool adopt(IDXGISwapChain* chain) noexcept;
     bool open_color_lists() noexcept;
     void let_go() noexcept;
+    void retire_snapshot() noexcept;
     bool update_back_buffers(IDXGISwapChain* chain, PresentFacts* facts) noexcept;
     void choose_sources(Order order, ReadbackRing::Entry* entry, ID3D12Resource* back_buffer,
                         const DepthChoice& choice) noexcept;
@@ -102,6 +103,8 @@ private:
     std::atomic<bool> wants_copies_{false};
     std::mutex copies_mutex_;
     Copy snapshot_;                       // depth ahead of a clear
+    Com<ID3D12Resource> retired_;         // lists of the game may still name it
+    std::uint64_t retired_at_ = 0;        // present
     Copy color_;                          // the picture before the HUD
     std::array<ColorList, 4> color_lists_;
     Com<ID3D12Fence> color_fence_;
