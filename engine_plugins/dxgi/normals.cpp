@@ -276,7 +276,8 @@ NormalAgreement best_encoding(const Image& target, const float* depth, const Mat
                 if (found.mean_deg < best.mean_deg - tie_deg) {
                     second_deg = best.mean_deg;
                     best = {encoding, found.median_deg, found.mean_deg, false, found.used, 0};
-                } else {
+                } else if (packing != NormalPacking::xy_positive_z) {
+                    // That one reads whatever faces the camera just as xyz does: no rival.
                     second_deg = std::min(second_deg, found.mean_deg);
                 }
             }
