@@ -120,8 +120,8 @@ class _Bench:
         try:
             yield swaps
         finally:
-            process.terminate()
-            process.wait(20)
+            process.kill()  # neverball asks before it ends
+            process.wait()
 
     def _command(self, home: Path) -> list[str]:
         path = shutil.which(self.game, path=f"{os.environ.get('PATH', '')}:/usr/games")
