@@ -207,7 +207,7 @@ def recall(
     seen = cv2.remap(np.minimum(state["depth"], FAR_M), map_x, map_y, cv2.INTER_NEAREST)
     valid &= np.abs(seen - before) <= DEPTH_SLACK_M + DEPTH_SLACK * before
     prev = cv2.remap(
-        _padded(state["output"]), map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        _padded(state["output"]), map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
     hidden = state["hidden"]
     coarse = cv2.resize(np.nan_to_num(flow), hidden.shape[:1:-1], interpolation=cv2.INTER_AREA)

@@ -204,7 +204,7 @@ def run_frames(net: FastNet, batch: Batch, *, with_gradient: int) -> Iterator[Fr
         if output is not None and hidden is not None and depth is not None:
             motion = torch.nan_to_num(frame.motion)
             inputs = inputs._replace(
-                prev=warp(output.clamp(0, 1), motion),
+                prev=warp(output.clamp(0, 1), motion, mode="bicubic").clamp(0, 1),
                 hidden=warp_hidden(hidden, motion),
                 valid=history_valid(frame, depth),
             )

@@ -193,7 +193,8 @@ def _geometry(frame: FastInputs, near: Tensor) -> Tensor:
 def warp(image: Tensor, motion: Tensor, *, mode: str = "bilinear") -> Tensor:
     """`image` (N, C, H, W) of the frame before, as seen from this frame; edges are repeated.
 
-    motion: (N, 2, H, W) pixels, p_prev = p_cur + motion, finite.
+    motion: (N, 2, H, W) pixels, p_prev = p_cur + motion, finite. mode: grid_sample's; pictures are
+    taken bicubic, which blurs them less from frame to frame.
     """
     height, width = image.shape[2:]
     x = torch.arange(width, dtype=motion.dtype) + motion[:, 0]
