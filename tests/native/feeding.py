@@ -23,14 +23,17 @@ from capture_bridge.link import (
     PluginLost,
 )
 from capture_bridge.messages import BufferDescriptor, FrameHeader
+from tests.native.conftest import ROOT
 
 ANY_PORT: Final = "tcp://127.0.0.1:0"
 PATIENCE_S: Final = 60.0  # far more than anything takes; only reached when a test fails
 #: A data race or a bad access must fail a test even where the process would go on.
-SANITIZER_ENVIRONMENT: Final = {
+ENVIRONMENT: Final = {
     "ASAN_OPTIONS": "exitcode=99:detect_leaks=1",
     "TSAN_OPTIONS": "exitcode=99:halt_on_error=0",
     "UBSAN_OPTIONS": "print_stacktrace=1",
+    "WINEPREFIX": os.environ.get("WINEPREFIX", str(ROOT / "build" / "wine")),
+    "WINEDEBUG": "-all",
 }
 
 
@@ -64,7 +67,7 @@ def feeding(command: Sequence[str | Path], endpoint: str, *options: object) -> I
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, **SANITIZER_ENVIRONMENT},
+        env={**os.environ, **ENVIRONMENT},
     )
     try:
         yield Feeder(process)

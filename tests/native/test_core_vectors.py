@@ -1,6 +1,7 @@
 """The C++ core beside the golden vectors: what it writes byte for byte, what it reads by value."""
 
 import json
+import os
 import subprocess
 import zlib
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from capture_bridge.buffers import BUFFERS
 from tests.conformance import make_vectors
 from tests.native.conftest import NativeBuild
-from tests.native.feeding import find_wine
+from tests.native.feeding import ENVIRONMENT, find_wine
 
 pytestmark = pytest.mark.native
 
@@ -99,5 +100,11 @@ def test_the_cores_parts_on_windows(native_build: NativeBuild) -> None:
     if wine is None:
         pytest.skip("wine64 is not installed (.ci/system-packages wine)")
     unit = native_build.target("core_unit", "windows")
-    result = subprocess.run([wine, unit], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [wine, unit],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **ENVIRONMENT},
+    )
     assert result.returncode == 0, result.stdout + result.stderr
