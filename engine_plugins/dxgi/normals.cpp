@@ -172,6 +172,7 @@ Angles angles_of(const Samples& samples, const NormalEncoding& encoding,
     for (std::size_t i = 0; i < samples.count; ++i) {
         Vec3 n{};
         if (!unpack(samples.texels[i], encoding.packing, &n)) {
+            sum += 90.0;  // what it cannot read counts against it
             continue;
         }
         if (encoding.world_space) {
@@ -190,7 +191,7 @@ Angles angles_of(const Samples& samples, const NormalEncoding& encoding,
     }
     float* middle = angles->data() + count / 2;
     std::nth_element(angles->data(), middle, angles->data() + count);
-    return {*middle, sum / static_cast<double>(count), count};
+    return {*middle, sum / static_cast<double>(samples.count), count};
 }
 
 }  // namespace

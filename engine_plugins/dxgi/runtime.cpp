@@ -132,6 +132,7 @@ DWORD WINAPI run(void*) {
             may_unload = remove_hooks(&sinks, &log);
         }
     }
+    installed.store(0, std::memory_order_release);
     if (may_unload) {
         game_setup().on_unload(self);
         FreeLibraryAndExitThread(held, 0);

@@ -212,6 +212,7 @@ void Session::abandon(Job* job, Cause cause) noexcept {
         calibrating_.store(false, std::memory_order_release);
         return;
     }
+    cut_ = cut_ || (job->info.flags & frame_flags::cut) != 0;  // the next one says it instead
     plugin_.load(std::memory_order_acquire)->drop(job->slot, cause);
     job->slot = nullptr;
 }

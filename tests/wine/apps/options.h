@@ -269,6 +269,7 @@ private:
     void unload() {
         if (module_ != nullptr) {
             function<void (*)()>(module_, "realmaster_unload")();
+            ready_ = function<int (*)()>(module_, "realmaster_ready");
             module_ = nullptr;
             unloading_ = true;
         }
@@ -277,7 +278,10 @@ private:
     // After the last frame: the plugin lets go of the game's objects while the game goes on.
     bool is_unloading() {
         unload();
-        const bool gone = GetModuleHandleA(file_name(options_.load).c_str()) == nullptr;
+        // A proxy keeps its own reference: the library then stays, without hooks.
+        const bool gone = options_.dinput8
+                              ? unloading_ && ready_() == 0
+                              : GetModuleHandleA(file_name(options_.load).c_str()) == nullptr;
         unloaded_ = unloading_ && gone;
         if (!unloading_ || gone || ++extra_frames_ > 3000) {
             return false;
@@ -289,6 +293,7 @@ private:
     Options options_;
     ScriptFrame script_frame_ = nullptr;
     HMODULE module_ = nullptr;
+    int (*ready_)() = nullptr;
     bool unloading_ = false;
     bool unloaded_ = false;
     int extra_frames_ = 0;
