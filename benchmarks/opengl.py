@@ -65,29 +65,31 @@ class _Bench:
                 idle.append(1 - _rate(swaps, WARM_S, WINDOW_S) / bare)
             bare_fps.append(bare)
         no_credit, stream = self._credits()
+        share = 1 - statistics.median(idle)
         return {
             "bare_fps": statistics.median(bare_fps),
-            "idle_cost": statistics.median(idle),
-            "no_credit_cost": 1 - (1 - statistics.median(idle)) * no_credit,
-            "stream_cost": 1 - (1 - statistics.median(idle)) * no_credit * stream,
+            "idle_cost": 1 - share,
+            "no_credit_cost": 1 - share * no_credit,
+            "stream_cost": 1 - share * stream,
         }
 
     def _credits(self) -> tuple[float, float]:
-        """Frames/s without credit over those without a client, and with credit over without."""
-        without: list[float] = []
+        """Frames/s with a client that grants nothing, and with one that takes all, over those
+        without a client in the same round."""
+        held: list[float] = []
         streamed: list[float] = []
         with self._running(preload=True, port=_free_port()) as swaps:
-            endpoint = f"tcp://127.0.0.1:{self.port}"
-            no_client = _rate(swaps, WARM_S, WINDOW_S)
-            with ClientLink(endpoint) as link, _Receiver(link) as receiver:
-                receiver.wait_for_frame()
-                for _ in range(2 * NUM_ROUNDS):
-                    receiver.release = False
-                    without.append(_rate(swaps, 1.0, WINDOW_S))
-                    receiver.release = True
-                    streamed.append(_rate(swaps, 1.0, WINDOW_S) / without[-1])
-            no_client = statistics.median([no_client, _rate(swaps, 1.0, WINDOW_S)])
-        return statistics.median(without) / no_client, statistics.median(streamed)
+            time.sleep(WARM_S)
+            for _ in range(2 * NUM_ROUNDS):
+                with ClientLink(f"tcp://127.0.0.1:{self.port}") as link, _Receiver(link) as client:
+                    client.wait_for_frame()
+                    with_all = _rate(swaps, 1.0, WINDOW_S)
+                    client.release = False
+                    with_none = _rate(swaps, 1.0, WINDOW_S)
+                without = _rate(swaps, 1.0, WINDOW_S)
+                held.append(with_none / without)
+                streamed.append(with_all / without)
+        return statistics.median(held), statistics.median(streamed)
 
     @contextmanager
     def _running(self, *, preload: bool, port: int = 1) -> Iterator[Path]:
