@@ -14,6 +14,7 @@ namespace {
 constexpr std::uint64_t settle_presents = 8;         // with one and the same choice of depth
 constexpr std::uint64_t between_calibrations = 10;   // presents
 constexpr std::uint64_t depth_is_missing = 300;      // presents, then the log says so
+constexpr std::uint32_t cut_after_resize = 8;        // frames, more than are ever under way
 constexpr double radians = 3.14159265358979323846 / 180.0;
 
 bool key_is_down(std::uint32_t key) noexcept {
@@ -58,6 +59,7 @@ Order Session::begin_frame(const PresentFacts& facts, Job* job) noexcept {
     stable_presents_ = facts.depth.id == 0 || facts.depth.changed ? 0 : stable_presents_ + 1;
     if (facts.size_changed || facts.depth.changed) {
         cut_ = true;
+        cut_for_ = facts.size_changed && presents_ > 1 ? cut_after_resize : cut_for_;
     }
     job->slot = nullptr;
     job->done.store(false, std::memory_order_relaxed);
@@ -79,6 +81,7 @@ Order Session::begin_frame(const PresentFacts& facts, Job* job) noexcept {
         return Order::nothing;
     }
     cut_ = false;
+    cut_for_ -= cut_for_ > 0 ? 1 : 0;
     return kind_ == PresentKind::rendered ? Order::frame : Order::color_only;
 }
 
@@ -146,7 +149,7 @@ void Session::take_sample(const PresentFacts& facts, Job* job) noexcept {
     } else if (kind_ == PresentKind::idle) {
         info.flags |= frame_flags::menu;
     }
-    if (cut_) {
+    if (cut_ || cut_for_ > 0) {
         info.flags |= frame_flags::cut;
     }
     job->has_intrinsics = fov_y_deg > 0.0;
