@@ -42,7 +42,6 @@ private:
     void warm_up(Context* context, const World& world) noexcept;
     void start_plugin(Context* context, const World& world) noexcept;
     void next_frame(Context* context) noexcept;
-    void read_normals(Context* context, GLuint framebuffer, int attachment, Extent size) noexcept;
     int color_attachments(GLuint framebuffer) noexcept;
     FrameJob job_of(const World& world) const noexcept;
     FrameInfo info_of(const World& world, Extent window) const noexcept;

@@ -37,7 +37,6 @@ public:
     Rect viewport, scissor;
     bool scissor_on = false, depth_test = false, depth_writes = true, blend = false;
     DepthMapping depth;
-    bool upper_left = false;
     GLenum matrix_mode = 0x1700;
     bool projection_changed = true, model_view_changed = true;
     bool compatibility = false;

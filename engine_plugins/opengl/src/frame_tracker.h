@@ -94,7 +94,6 @@ struct World {
 class FrameTracker {
 public:
     void begin_frame(Rect window) noexcept;
-    // window_framebuffer_size must be known for aspect tests; see begin_frame.
     Actions draw(const Draw& draw) noexcept;
     Actions depth_clear(GLuint framebuffer, bool partial) noexcept;
     // A copy of another framebuffer onto the window.

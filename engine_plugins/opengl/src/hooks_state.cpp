@@ -91,10 +91,7 @@ RM_HOOK void glDepthMask(GLboolean on) {
 }
 
 RM_HOOK void glClipControl(GLenum origin, GLenum depth) {
-    if (Context* context = live()) {
-        context->upper_left = origin == gl::UPPER_LEFT;
-        context->depth.zero_to_one = depth == gl::ZERO_TO_ONE;
-    }
+    if (Context* context = live()) context->depth.zero_to_one = depth == gl::ZERO_TO_ONE;
     RM_REAL(glClipControl)(origin, depth);
 }
 

@@ -41,7 +41,6 @@ struct RingEntry {
     std::array<PlaneImage, num_planes> planes;
     GLsync fence = nullptr;
     int age = 0;  // swaps since it was issued
-    std::uint64_t user = 0;
 };
 
 constexpr std::size_t ring_size = 4;
