@@ -75,7 +75,7 @@ Order Session::begin_frame(const PresentFacts& facts, Job* job) noexcept {
         return should_calibrate(facts) ? Order::calibrate : Order::nothing;
     }
     job->slot = plugin->begin(job->info);
-    // Not wants_frame(): credit may come in mid-frame, and color must not show the HUD now and then.
+    // Not wants_frame(): credit may come in mid-frame, and the HUD must not show now and then.
     wants_snapshots_ = wants_snapshots_ && plugin->connected();
     if (job->slot == nullptr) {
         return Order::nothing;

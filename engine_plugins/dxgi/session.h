@@ -134,7 +134,7 @@ private:
     std::array<double, 16> last_pose_{};
     std::array<CameraSample, 4> samples_{};  // for pose_delay
     bool cut_ = true;
-    std::uint32_t cut_for_ = 0;  // frames after a resize: the first of them may be lost as too large
+    std::uint32_t cut_for_ = 0;  // frames after a resize, of which the first may be lost
 
     // shared
     std::atomic<Plugin*> plugin_{nullptr};

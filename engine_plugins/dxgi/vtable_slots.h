@@ -1,5 +1,5 @@
-// Where the hooked methods stand in their vtables. vtable_slots_check.c proves each number against the
-// SDK's own C declarations when it is compiled.
+// Where the hooked methods stand in their vtables. vtable_slots_check.c proves each number
+// against the SDK's own C declarations when it is compiled.
 #ifndef REALMASTER_VTABLE_SLOTS_H
 #define REALMASTER_VTABLE_SLOTS_H
 
