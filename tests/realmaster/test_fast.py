@@ -202,3 +202,20 @@ def test_large_frames_without_an_arena_look_the_same(
     expected = run(model, frames[:2])
     monkeypatch.setattr("realmaster.fast.ARENA_PIXELS", 0)
     np.testing.assert_array_equal(run(FastModel(threads=1), frames[:2]), expected)
+
+
+def test_the_shipped_model_hears_what_lies_beyond_its_quarter_resolution() -> None:
+    """Deep layers that fell silent once were noticed by nothing but a worse picture."""
+    model = FastModel(threads=1)
+    frame = memory_frames(1, (320, 192))[0]
+    feed, _, _ = prepare(frame)
+    feed |= {
+        "prev": np.zeros_like(feed["color"]),
+        "hidden": np.zeros((1, 8, 48, 80), np.float32),
+        "valid": np.zeros((1, 1, 192, 320), np.float32),
+    }
+    before, _ = model.infer(feed)
+    changed = feed["color"].copy()
+    changed[..., 200:] = 1 - changed[..., 200:]
+    after, _ = model.infer({**feed, "color": changed})
+    assert np.abs(after - before)[..., 178:188].mean() > 2e-4  # with dead ones 1e-6
