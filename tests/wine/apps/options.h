@@ -12,6 +12,10 @@
 
 #include "scene.h"
 
+// A frame takes this long, as with a display's refresh: a quick machine must not play all frames
+// before the client is connected.
+constexpr double kFrameMs = 20.0;
+
 struct Options {
     unsigned width = 640;
     unsigned height = 360;
@@ -169,8 +173,12 @@ public:
         QueryPerformanceCounter(&now);
         QueryPerformanceFrequency(&frequency);
         if (last_.QuadPart != 0) {
-            times_ms_.push_back(1e3 * static_cast<double>(now.QuadPart - last_.QuadPart) /
-                                static_cast<double>(frequency.QuadPart));
+            const double spent_ms = 1e3 * static_cast<double>(now.QuadPart - last_.QuadPart) /
+                                    static_cast<double>(frequency.QuadPart);
+            times_ms_.push_back(spent_ms);
+            if (spent_ms < kFrameMs) {
+                Sleep(static_cast<DWORD>(kFrameMs - spent_ms));
+            }
         }
         if (frame == options_.load_at && !options_.load.empty()) {
             load();
