@@ -11,18 +11,9 @@ from benchmarks.activations import peak_bytes
 from realmaster.families.architectures import TRANSFORMERS
 from realmaster.flow_matching import euler_step, noised, schedule, shifted, velocity
 from realmaster.in_context import InContextTransformer, Segment, modulation_bytes
+from tests.realmaster.families.tiny_checkpoint import TRANSFORMER
 
-CONFIG = {
-    "patch_size": (1, 2, 2),
-    "num_attention_heads": 2,
-    "attention_head_dim": 24,
-    "in_channels": 4,
-    "out_channels": 4,
-    "text_dim": 16,
-    "freq_dim": 32,
-    "ffn_dim": 64,
-    "num_layers": 3,
-}
+CONFIG = {**TRANSFORMER, "num_layers": 3}
 SHAPE = (2, 4, 3, 6, 8)
 
 
