@@ -153,7 +153,8 @@ def test_a_saved_checkpoint_is_opened_as_the_preset_is(tmp_path: Path) -> None:
     preset = replace(PRESETS["ltx-2.3"], source=str(tmp_path))
     opening = Opening(preset, ("a street",), (), "none", "cpu", 24.0)
     opened, made = clips(open_video(opening)), clips()
-    assert np.array_equal(opened.generate(render(9), None, 0), made.generate(render(9), None, 0))
+    one, two = (model.generate(render(9), None, 0).astype(int) for model in (opened, made))
+    assert np.abs(one - two).max() <= 1  # threads add in another order
     wan = replace(opening, preset=replace(PRESETS["wan2.2-5b"], source=str(tmp_path)))
     with pytest.raises(SetupError, match="another family"):
         open_video(wan)
