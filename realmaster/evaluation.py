@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from capture_bridge.buffers import SEMANTIC_CLASSES
 from capture_bridge.errors import MissingBufferError, RealMasterError
-from capture_bridge.messages import FrameFlags, Hello
+from capture_bridge.messages import Hello
 from capture_bridge.session import SessionFrame
 from realmaster.accumulator import Accumulator, Figure, Picture
 from realmaster.baselines import Baselines
+from realmaster.continuity import clock_of, follows
 from realmaster.geometry import edges_from_buffers, occlusion_mask
 from realmaster.metrics import SSIM_WINDOW, gap_closure, lab_distance_map
 from realmaster.picture_track import PictureTrack
@@ -25,8 +26,6 @@ Figures = dict[str, Figure]
 
 #: Buffers that the measures look at, where the session has them.
 BUFFERS_USED = ("color", "depth", "normal", "motion", "instance", "semantic")
-#: Flags of a frame whose motion vectors do not lead to the frame before.
-BREAKS = FrameFlags.CUT | FrameFlags.TELEPORT | FrameFlags.LOADING | FrameFlags.MENU
 #: What of the truth's own figures means something: it is its own truth.
 TRUTH_FIGURES = ("edge_agreement", "warp_error", "flicker_ratio", "flicker_ratio_per_detail")
 MAX_SAMPLES = 12
@@ -128,13 +127,7 @@ class _Run:
     def _connected(self, frame: SessionFrame) -> bool:
         """Whether this frame's motion vectors lead to the frame measured before it."""
         before = self._frame_before
-        return (
-            before is not None
-            and frame.has("motion")
-            and not frame.header.flags & BREAKS
-            and frame.epoch == before.epoch
-            and frame.header.seq == before.header.seq + 1
-        )
+        return before is not None and frame.has("motion") and follows(frame, clock_of(before))
 
     def _add_temporal(self, frame: SessionFrame, pictures: Mapping[str, Picture]) -> None:
         before = self._frame_before

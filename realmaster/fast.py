@@ -18,7 +18,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from capture_bridge.errors import MissingBufferError, SessionError, SetupError
-from capture_bridge.messages import Camera, FrameFlags
+from capture_bridge.messages import Camera
+from realmaster.continuity import clock_of, follows
 
 if TYPE_CHECKING:
     from capture_bridge.session import SessionFrame
@@ -61,8 +62,6 @@ DEPTH_SLACK = 0.05
 #: Above this many pixels onnxruntime keeps no arena: an eighth slower, but 1080p takes 0.8 GB, not
 #: 1.3 GB.
 ARENA_PIXELS = 1_000_000
-
-_BREAKS = FrameFlags.CUT | FrameFlags.TELEPORT | FrameFlags.LOADING | FrameFlags.MENU
 
 
 class FastModel:
@@ -111,7 +110,7 @@ class FastModel:
         state["output"] = picture
         state["hidden"] = hidden
         state["depth"] = depth
-        state["clock"] = np.array([frame.header.seq, frame.epoch], np.int64)
+        state["clock"] = clock_of(frame)
         return picture.copy()
 
     def infer(self, feed: dict[str, F32]) -> tuple[F32, F32]:
@@ -227,11 +226,9 @@ def _usable_history(
     frame: "SessionFrame", state: "State", shape: tuple[int, ...]
 ) -> "State | None":
     """The state, or None where this frame does not continue the one that left it."""
-    if "clock" not in state or frame.header.flags & _BREAKS:
+    if "clock" not in state or not follows(frame, state["clock"]):
         return None
-    seq, epoch = (int(value) for value in state["clock"])
-    continues = frame.header.seq == seq + 1 and frame.epoch == epoch
-    return state if continues and state["depth"].shape == shape else None
+    return state if state["depth"].shape == shape else None
 
 
 def _no_history(shape: tuple[int, ...]) -> dict[str, F32]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from capture_bridge.buffers import SEMANTIC_CLASSES
 from capture_bridge.errors import RealMasterError
-from capture_bridge.messages import FrameFlags
+from realmaster.continuity import clock_of, follows
 from realmaster.geometry import occlusion_mask, warp_by_motion
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ F32 = NDArray[np.float32]
 _FEATHER_PX = 3.0
 #: HUD pixels: below the first difference (sRGB levels) none, above the second opaque.
 _HUD_LEVELS = (2.0, 24.0)
-_BREAKS = FrameFlags.CUT | FrameFlags.TELEPORT | FrameFlags.LOADING | FrameFlags.MENU
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,18 +140,15 @@ def stabilized(frame: "SessionFrame", render: U8, picture: U8, amount: float, st
         change += share * (before - change)
     state["finish_change"] = change.astype(np.float16)
     state["finish_depth"] = depth
-    state["finish_clock"] = np.array([frame.header.seq, frame.epoch], np.int64)
+    state["finish_clock"] = clock_of(frame)
     return _levels(render + change)
 
 
 def _continues(frame: "SessionFrame", state: "State", shape: tuple[int, ...]) -> bool:
     """Whether the state is that of the frame just before, of the same size, without a cut."""
-    if "finish_clock" not in state or frame.header.flags & _BREAKS:
+    if "finish_clock" not in state or not follows(frame, state["finish_clock"]):
         return False
-    seq, epoch = (int(value) for value in state["finish_clock"])
-    follows = frame.header.seq == seq + 1 and frame.epoch == epoch
-    same = state["finish_change"].shape == shape and frame.array("depth").shape == shape[:2]
-    return follows and same
+    return state["finish_change"].shape == shape and frame.array("depth").shape == shape[:2]
 
 
 def kept_share(frame: "SessionFrame", keep: tuple[tuple[str, float], ...]) -> F32:

@@ -13,16 +13,13 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from capture_bridge.messages import FrameFlags
+from realmaster.continuity import clock_of, continues
 
 if TYPE_CHECKING:
     from capture_bridge.session import SessionFrame
     from realmaster.enhancer import State
 
 U8 = NDArray[np.uint8]
-
-#: Where one of these is set, nothing connects a frame to the one before it.
-BREAKS = FrameFlags.CUT | FrameFlags.TELEPORT | FrameFlags.LOADING | FrameFlags.MENU
 
 
 class ClipModel(Protocol):
@@ -103,7 +100,7 @@ def _runs(
     """The frames in runs of at most `length` that belong together."""
     run: list[SessionFrame] = []
     for frame in frames:
-        if run and (len(run) == length or not _follows(frame, run[-1].header.seq, run[-1].epoch)):
+        if run and (len(run) == length or not continues(frame, clock_of(run[-1]))):
             yield run
             run = []
         run.append(frame)
@@ -111,17 +108,11 @@ def _runs(
         yield run
 
 
-def _follows(frame: "SessionFrame", seq: int, epoch: int) -> bool:
-    """Whether motion connects the frame to that of `seq`; a dropped frame does not cut a clip."""
-    return frame.epoch == epoch and frame.header.seq > seq and not frame.header.flags & BREAKS
-
-
 def _tail(state: "State", first: "SessionFrame", shape: tuple[int, ...]) -> tuple[U8, U8] | None:
     """Render and pictures (V, H, W, 3) that the next window begins with; None after a cut."""
     if "clock" not in state or state["tail"].shape[1:] != shape:
         return None
-    seq, epoch = (int(value) for value in state["clock"])
-    if not _follows(first, seq, epoch):
+    if not continues(first, state["clock"]):
         return None
     return state["tail_render"].astype(np.uint8), state["tail"].astype(np.uint8)
 
@@ -140,7 +131,7 @@ def _remember(
         pictures = np.concatenate([tail[1], pictures])
     state["tail_render"] = render[-overlap:]
     state["tail"] = pictures[-overlap:]
-    state["clock"] = np.array([last.header.seq, last.epoch], np.int64)
+    state["clock"] = clock_of(last)
 
 
 def _note_seam(state: "State", index: int, score: float) -> None:

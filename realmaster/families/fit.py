@@ -52,8 +52,8 @@ def next_fit(fit: Fit, preset: Preset) -> Fit | None:
     return later[0] if later else None
 
 
-def place(transformer: Any, vae: Any, fit: Fit, device: str) -> None:
-    """Bring both to the device in the way that `fit` says."""
+def place(transformer: Any, fit: Fit, device: str) -> None:
+    """Bring a transformer to the device in the way that `fit` says."""
     if fit == "fp8":
         transformer.enable_layerwise_casting(
             storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.bfloat16
@@ -68,5 +68,3 @@ def place(transformer: Any, vae: Any, fit: Fit, device: str) -> None:
             num_blocks_per_group=1,
             use_stream=device.startswith("cuda"),
         )
-        vae.enable_tiling()
-    vae.to(device)

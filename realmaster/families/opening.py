@@ -46,7 +46,7 @@ def _open_wan(opening: Opening) -> LatentVideo:
     text = [_part(embedding, "prompt", opening) for embedding in _embeddings(opening)]
     vae = _autoencoder(AutoencoderKLWan, opening)
     names = ("transformer",) if preset.boundary is None else ("transformer", "transformer_2")
-    experts = [_transformer(InContextTransformer, name, opening, vae) for name in names]
+    experts = [_transformer(InContextTransformer, name, opening) for name in names]
     return WanVideo(
         experts,
         vae,
@@ -62,7 +62,7 @@ def _open_ltx2(opening: Opening) -> LatentVideo:
         for embedding in _embeddings(opening)
     ]
     vae = _autoencoder(AutoencoderKLLTX2Video, opening)
-    transformer = _transformer(LTX2VideoTransformer3DModel, "transformer", opening, vae)
+    transformer = _transformer(LTX2VideoTransformer3DModel, "transformer", opening)
     return Ltx2Video(
         transformer,
         vae,
@@ -98,12 +98,15 @@ def _part(embedding: Embedding, name: str, opening: Opening) -> Tensor:
 
 def _autoencoder(component: Any, opening: Opening) -> Any:
     dtype = torch.float32 if opening.preset.family == "wan" else _dtype(opening)
-    return load(component, opening.preset.source, "vae", torch_dtype=dtype)
+    vae = load(component, opening.preset.source, "vae", torch_dtype=dtype)
+    if opening.fit != "none":
+        vae.enable_tiling()
+    return vae.to(opening.device)
 
 
-def _transformer(component: Any, name: str, opening: Opening, vae: Any) -> Any:
+def _transformer(component: Any, name: str, opening: Opening) -> Any:
     made = load(component, opening.preset.source, name, torch_dtype=_dtype(opening))
     if opening.adapters:
         attach(made, opening.adapters)
-    place(made, vae, opening.fit, opening.device)
+    place(made, opening.fit, opening.device)
     return made
