@@ -127,7 +127,7 @@ def new_loop(config: TrainConfig) -> Loop:
     for module in (net, ema):
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     ema.load_state_dict(net.state_dict())
-    ema.requires_grad_(False)
+    ema.requires_grad_(False).eval()
     optimizer = torch.optim.AdamW(
         net.parameters(),
         lr=config.learning_rate,
@@ -168,6 +168,7 @@ def train_step(config: TrainConfig, loop: Loop, samples: list[Sample]) -> float:
     batch = cut_batch(samples, windows, config.crop, num_frames)
     for group in loop.optimizer.param_groups:
         group["lr"] = learning_rate(config, loop)
+    statistics = [buffer.clone() for buffer in loop.net.buffers()]
     with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
         steps = list(run_frames(loop.net, batch, with_gradient=with_gradient))
     loss = batch_loss(config, batch, steps)
@@ -177,14 +178,26 @@ def train_step(config: TrainConfig, loop: Loop, samples: list[Sample]) -> float:
     loop.step += 1
     if not math.isfinite(norm.item()):
         loop.skipped += 1
+        for buffer, value in zip(loop.net.buffers(), statistics, strict=True):
+            buffer.copy_(value)
         if loop.skipped > MAX_SKIPPED:
             raise SetupError(f"{loop.skipped} batches gave no finite gradient; lower the rate")
         return math.nan
     loop.optimizer.step()
     decay = min(config.ema_decay, (1 + loop.step) / (10 + loop.step))
-    with torch.no_grad():
-        torch._foreach_lerp_(list(loop.ema.parameters()), list(loop.net.parameters()), 1 - decay)
+    average(loop.ema, loop.net, decay)
     return loss.item()
+
+
+@torch.no_grad()
+def average(ema: FastNet, net: FastNet, decay: float) -> None:
+    """Bring the averaged weights and running statistics nearer to the present ones."""
+    torch._foreach_lerp_(list(ema.parameters()), list(net.parameters()), 1 - decay)
+    for mine, present in zip(ema.buffers(), net.buffers(), strict=True):
+        if mine.is_floating_point():
+            mine.lerp_(present, 1 - decay)
+        else:
+            mine.copy_(present)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -237,6 +250,8 @@ def batch_loss(config: TrainConfig, batch: Batch, steps: list[FrameResult]) -> T
 @torch.no_grad()
 def validate(net: FastNet, samples: list[Sample]) -> dict[str, float]:
     """Gap closure on whole samples, in sums over all of them, and the flicker ratio.
+
+    net: in evaluation mode.
 
     g, g_plain: last frame without history, with and without albedo and roughness. g_run,
     g_run_plain, flicker, flicker_plain: after all frames of the sample.

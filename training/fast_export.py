@@ -1,8 +1,9 @@
 """Turns a checkpoint of the fast tier into the ONNX file that `realmaster.fast` runs.
 
 `python -m training.fast_export --checkpoint runs/fast/checkpoint.npz --output street_fast.onnx`.
-Weights are stored as float16 (half the bytes) and cast back when the file is loaded, so onnxruntime
-computes in float32 with exactly the weights that torch has after `round_weights`.
+Normalizations become part of the convolutions before them. Weights are stored as float16 (half the
+bytes) and cast back when the file is loaded, so onnxruntime computes in float32 with exactly the
+weights that torch has after `for_inference`.
 """
 
 import io
@@ -24,7 +25,7 @@ from realmaster.fast import INPUT_NAMES, OUTPUT_NAMES
 from training.fast import validate
 from training.fast_checkpoint import load_averaged
 from training.fast_data import SampleStore
-from training.fast_model import FastConfig, FastInputs, FastNet, example_inputs
+from training.fast_model import FastConfig, FastInputs, FastNet, example_inputs, folded
 
 log = logging.getLogger(__name__)
 
@@ -71,10 +72,10 @@ def export(net: FastNet, path: Path, *, overwrite: bool = False) -> int:
 
 
 def to_onnx(net: FastNet) -> onnx.ModelProto:
-    """The network as an ONNX model; its weights must already be float16's (`round_weights`)."""
+    """The network as an ONNX model; its weights must already be float16's (`for_inference`)."""
     example = example_inputs(64, 96, torch.Generator().manual_seed(0))
     buffer = io.BytesIO()
-    module = Clamped(net).to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    module = Clamped(net).eval()
     with warnings.catch_warnings():  # the exporter without further packages calls itself old
         warnings.simplefilter("ignore")
         torch.onnx.export(
@@ -94,8 +95,9 @@ def to_onnx(net: FastNet) -> onnx.ModelProto:
 
 
 @torch.no_grad()
-def round_weights(net: FastNet) -> FastNet:
-    """The same network with every weight rounded to float16, in place."""
+def for_inference(net: FastNet) -> FastNet:
+    """A copy without normalizations (`folded`), with every weight rounded to float16."""
+    net = folded(net)
     for parameter in net.parameters():
         parameter.copy_(parameter.half().float())
     return net
@@ -133,7 +135,8 @@ def main() -> None:
     config = tyro.cli(ExportConfig, description=__doc__)
     net = FastNet(config.net)
     load_averaged(config.checkpoint, net)
-    size = export(round_weights(net), config.output, overwrite=config.overwrite)
+    net = for_inference(net)
+    size = export(net, config.output, overwrite=config.overwrite)
     log.info("%s: %.2f MB", config.output, size / 1e6)
     if config.data is not None:
         store = SampleStore(config.data, "validate")

@@ -2,19 +2,22 @@
 
 The trunk runs at half resolution and below; the output is the input's color under a per-pixel gain,
 plus light times albedo, plus an offset, blended with the motion-warped previous output, all at full
-resolution. Every block below half resolution reads normalized features, so that no rare view and no
-bad batch can silence or blind the deep layers. One network serves sessions with and without albedo
-and roughness. This file knows torch and tensors: no files, no sessions, no training loop.
+resolution. Below half resolution every convolution is batch normalized (Ioffe and Szegedy 2015),
+which keeps the deep layers alive; `folded` makes plain convolutions of both for inference. One
+network serves sessions with and without albedo and roughness. This file knows torch and tensors: no
+files, no sessions, no training loop.
 
 Shape legend: N batch, H and W multiples of 16, B hidden channels.
 """
 
+import copy
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as fn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from realmaster.fast import HIDDEN_CHANNELS, HIDDEN_STRIDE
 
@@ -61,16 +64,32 @@ class FastInputs(NamedTuple):
 
 
 class _Residual(nn.Module):
-    """Two 3x3 convolutions of the normalized features, added to them; starts as the identity."""
+    """Two normalized 3x3 convolutions, added to what they read; starts as the identity."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first = _conv(channels, channels)
-        self.second = _conv(channels, channels, gain=0.0)
+        self.first = _Normed(channels, channels)
+        self.second = _Normed(channels, channels, gain=0.0)
 
     def forward(self, x: Tensor) -> Tensor:
-        change: Tensor = self.second(_act(self.first(_norm(x))))
-        return x + change
+        return _act(x + self.second(_act(self.first(x))))
+
+
+class _Normed(nn.Module):
+    """A convolution, then its channels' mean and deviation over the batch made 0 and `gain`."""
+
+    def __init__(
+        self, cin: int, cout: int, *, size: int = 3, stride: int = 1, gain: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(cin, cout, size, stride, size // 2, bias=False)
+        self.norm = nn.BatchNorm2d(cout)
+        nn.init.kaiming_normal_(self.conv.weight, a=0.1)
+        nn.init.constant_(self.norm.weight, gain)
+
+    def forward(self, x: Tensor) -> Tensor:
+        made: Tensor = self.norm(self.conv(x))
+        return made
 
 
 class _Context(nn.Module):
@@ -89,10 +108,9 @@ class _Context(nn.Module):
         nn.init.zeros_(self.second.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = _norm(x)
-        share = torch.softmax(self.look(y).float().flatten(2), 2)[:, :, None]
-        value = self.value(y).float().flatten(2).unflatten(1, (_CONTEXT_HEADS, -1))
-        seen = torch.cat([(value * share).sum(3).flatten(1), y.float().mean((2, 3))], 1)
+        share = torch.softmax(self.look(x).float().flatten(2), 2)[:, :, None]
+        value = self.value(x).float().flatten(2).unflatten(1, (_CONTEXT_HEADS, -1))
+        seen = torch.cat([(value * share).sum(3).flatten(1), x.float().mean((2, 3))], 1)
         told = self.second(_act(self.first(seen)))[:, :, None, None]
         scale: Tensor = torch.tanh(told[:, : x.shape[1]])
         shift: Tensor = told[:, x.shape[1] :]
@@ -110,7 +128,9 @@ class FastNet(nn.Module):
         self.mix = _conv(_FULL_MAPS, w2, size=2, stride=2, padding=0)
         self.mix_geometry = _conv(_GEOMETRY_MAPS + 1, w2, size=1)
         self.stem = _conv(w2, w2)
-        self.down = nn.ModuleList(_conv(a, b, stride=2) for a, b in ((w2, w4), (w4, w8), (w8, w16)))
+        self.down = nn.ModuleList(
+            _Normed(a, b, stride=2) for a, b in ((w2, w4), (w4, w8), (w8, w16))
+        )
         self.recall = _conv(HIDDEN_CHANNELS, w4, size=1, gain=0.1)
         self.encode = nn.ModuleList(
             _blocks(width, count)
@@ -118,7 +138,7 @@ class FastNet(nn.Module):
         )
         self.middle = _blocks(w16, config.middle_blocks)
         self.context = _Context(w16)
-        self.up = nn.ModuleList(_conv(b, a, size=1) for a, b in ((w2, w4), (w4, w8), (w8, w16)))
+        self.up = nn.ModuleList(_Normed(b, a, size=1) for a, b in ((w2, w4), (w4, w8), (w8, w16)))
         self.decode = nn.ModuleList(
             _blocks(width, count)
             for width, count in zip((w4, w8), config.decoder_blocks, strict=True)
@@ -134,13 +154,12 @@ class FastNet(nn.Module):
         prev = frame.prev * frame.valid
         full, geometry = _features(frame, surface, prev)
         half = _act(self.stem(_act(self.mix(full) + self.mix_geometry(geometry))))
-        quarter = self.encode[0](self.down[0](half) + self.recall(frame.hidden))
-        quarter = _norm(quarter)
-        eighth = _norm(self.encode[1](self.down[1](quarter)))
-        x = self.middle[0](self.down[2](eighth))
+        quarter = self.encode[0](_act(self.down[0](half) + self.recall(frame.hidden)))
+        eighth = self.encode[1](_act(self.down[1](quarter)))
+        x = self.middle[0](_act(self.down[2](eighth)))
         x = self.middle[1:](self.context(x))
-        x = self.decode[1](eighth + _double(self.up[2](_norm(x))))
-        x = _norm(self.decode[0](quarter + _double(self.up[1](_norm(x)))))
+        x = self.decode[1](_act(eighth + _double(self.up[2](x))))
+        x = self.decode[0](_act(quarter + _double(self.up[1](x))))
         hidden = torch.tanh(self.remember(x))
         x = _act(half + _double(self.up[0](x)))
         x = fn.pixel_shuffle(self.head(_act(self.last(x))), 2)
@@ -148,6 +167,16 @@ class FastNet(nn.Module):
         fresh = frame.color * (1 + gain) + surface * light + offset
         keep = torch.sigmoid(blend - 1) * frame.valid
         return fresh + keep * (prev - fresh), hidden
+
+
+def folded(net: FastNet) -> FastNet:
+    """The network for inference, a copy: each normalization is part of the convolution before."""
+    net = copy.deepcopy(net).eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    for parent in list(net.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, _Normed):
+                setattr(parent, name, fuse_conv_bn_eval(child.conv, child.norm))
+    return net
 
 
 def _features(frame: FastInputs, surface: Tensor, prev: Tensor) -> tuple[Tensor, Tensor]:
@@ -265,11 +294,6 @@ def _blocks(width: int, count: int) -> nn.Sequential:
 
 def _act(x: Tensor) -> Tensor:
     return fn.leaky_relu(x, 0.1)
-
-
-def _norm(x: Tensor) -> Tensor:
-    """Every pixel's features over their root mean square (Zhang and Sennrich 2019, RMSNorm)."""
-    return x * torch.rsqrt((x * x).mean(1, keepdim=True) + 1e-4)
 
 
 def _double(x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,27 @@ from capture_bridge.errors import SetupError
 from realmaster.color import srgb_u8_to_lab
 from realmaster.fast import INPUT_NAMES, OUTPUT_NAMES, FastModel, prepare, recall
 from tests.realmaster.fast_frames import MemoryFrame, memory_frames
-from training.fast import TrainConfig, new_loop, run_frames, train, validate
+from training.fast import TrainConfig, new_loop, run_frames, train, train_step, validate
 from training.fast_checkpoint import load_checkpoint
-from training.fast_data import Sample, SampleStore, Window, cut_batch, history_valid, read_sample
-from training.fast_export import export, round_weights, to_onnx
+from training.fast_data import (
+    Batch,
+    Sample,
+    SampleStore,
+    Window,
+    cut_batch,
+    history_valid,
+    read_sample,
+)
+from training.fast_export import export, for_inference, to_onnx
 from training.fast_loss import flicker, lab, similarity
-from training.fast_model import FastConfig, FastInputs, FastNet, example_inputs, without_history
+from training.fast_model import (
+    FastConfig,
+    FastInputs,
+    FastNet,
+    example_inputs,
+    folded,
+    without_history,
+)
 
 TINY = FastConfig(
     widths=(8, 8, 16, 16), encoder_blocks=(1, 1), middle_blocks=2, decoder_blocks=(1, 1)
@@ -228,7 +244,7 @@ def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> FastNet:
     train(run)
     loop = new_loop(run)
     load_checkpoint(run.out / "checkpoint.npz", loop)
-    return round_weights(loop.net.to(memory_format=torch.contiguous_format))
+    return for_inference(loop.net)
 
 
 @pytest.mark.parametrize("size", [(64, 96), (32, 80)])
@@ -270,23 +286,40 @@ def test_runtime_sees_what_training_saw(
         assert difference.mean() < (0.6 if index == 0 else 1.5)
 
 
-def test_no_size_of_the_deep_features_blinds_or_silences_the_net() -> None:
-    """Features that a bad batch made huge still leave a picture that hears the deep layers."""
+def test_folding_changes_no_picture() -> None:
+    """With statistics of their own, as after training; nothing is left to normalize."""
     torch.manual_seed(0)
-    net = FastNet().eval()
+    net = FastNet(TINY)
     inputs = example_inputs(64, 96, torch.Generator().manual_seed(0))
     with torch.no_grad():
-        for block in (*net.encode[1], *net.middle):
-            torch.nn.init.kaiming_normal_(block.second.weight)
-        calm = net(*inputs)[0]
-        for parameter in net.encode[1].parameters():
-            parameter.mul_(1e3)
-        loud = net(*inputs)[0]
-        for parameter in net.middle.parameters():
-            parameter.zero_()
-        silent = net(*inputs)[0]
-    assert float(loud.abs().max()) < 3 * float(calm.abs().max())
-    assert float((loud - silent).abs().max()) > 1e-3
+        for norm in (m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+            torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
+            torch.nn.init.normal_(norm.bias)
+        for _ in range(5):
+            net(*inputs)
+        plain = net.eval()(*inputs)
+        fused = folded(net)
+        assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in fused.modules())
+        for ours, theirs in zip(fused(*inputs), plain, strict=True):
+            torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+def test_what_one_bad_batch_computed_stays_out_of_the_statistics(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(samples: list[Sample], *rest: object) -> Batch:
+        batch = cut_batch(samples, *rest)  # type: ignore[arg-type]
+        for frame in batch.frames:
+            frame.inputs.color.fill_(torch.nan)
+        return batch
+
+    run = config(folder, tmp_path, steps=2)
+    before = [buffer.clone() for buffer in new_loop(run).net.buffers()]
+    monkeypatch.setattr("training.fast.cut_batch", broken)
+    loop = new_loop(run)
+    for _ in range(2):
+        assert math.isnan(train_step(run, loop, [sample_of(folder)]))
+    assert all(torch.equal(a, b) for a, b in zip(before, loop.net.buffers(), strict=True))
 
 
 def test_a_run_without_a_finite_gradient_ends(
