@@ -31,6 +31,7 @@ from training.fast_data import (
 )
 from training.fast_loss import edge_distance, flicker, lab, lab_distance, similarity
 from training.fast_model import FastConfig, FastNet, warp, warp_hidden
+from training.muon import Muon
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ class Loop:
 
     net: FastNet
     ema: FastNet
-    optimizer: torch.optim.AdamW
+    optimizers: tuple[torch.optim.Optimizer, ...]
     rng: np.random.Generator
     step: int = 0
     elapsed_s: float = 0.0
@@ -121,20 +122,29 @@ def train(config: TrainConfig) -> Path:
 
 
 def new_loop(config: TrainConfig) -> Loop:
-    """Fresh weights and optimizer, all from `config.seed`."""
+    """Fresh weights and optimizers, all from `config.seed`."""
     torch.manual_seed(config.seed)
     net, ema = FastNet(config.net), FastNet(config.net)
     for module in (net, ema):
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     ema.load_state_dict(net.state_dict())
     ema.requires_grad_(False).eval()
-    optimizer = torch.optim.AdamW(
-        net.parameters(),
-        lr=config.learning_rate,
-        betas=(0.9, 0.999),
-        weight_decay=config.weight_decay,
+    return Loop(net, ema, _optimizers(config, net), np.random.default_rng(config.seed))
+
+
+def _optimizers(config: TrainConfig, net: FastNet) -> tuple[torch.optim.Optimizer, ...]:
+    """Muon for the convolutions inside; AdamW for the head, the vectors and the small rest."""
+    inside = {
+        name: weight
+        for name, weight in net.named_parameters()
+        if weight.ndim == 4 and not name.startswith("head.")
+    }
+    rest = [weight for name, weight in net.named_parameters() if name not in inside]
+    rate, decay = config.learning_rate, config.weight_decay
+    return (
+        Muon(inside.values(), lr=rate, weight_decay=decay),
+        torch.optim.AdamW(rest, lr=rate, weight_decay=decay),
     )
-    return Loop(net, ema, optimizer, np.random.default_rng(config.seed))
 
 
 def progress(config: TrainConfig, loop: Loop) -> float:
@@ -166,13 +176,14 @@ def train_step(config: TrainConfig, loop: Loop, samples: list[Sample]) -> float:
     num_frames, with_gradient = draw_history(config, loop)
     windows = draw_windows(samples, config.batch, config.crop, loop.rng)
     batch = cut_batch(samples, windows, config.crop, num_frames)
-    for group in loop.optimizer.param_groups:
-        group["lr"] = learning_rate(config, loop)
+    for optimizer in loop.optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(config, loop)
     statistics = [buffer.clone() for buffer in loop.net.buffers()]
     with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
         steps = list(run_frames(loop.net, batch, with_gradient=with_gradient))
     loss = batch_loss(config, batch, steps)
-    loop.optimizer.zero_grad(set_to_none=True)
+    loop.net.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     norm = torch.nn.utils.clip_grad_norm_(loop.net.parameters(), config.clip_norm)
     loop.step += 1
@@ -183,7 +194,8 @@ def train_step(config: TrainConfig, loop: Loop, samples: list[Sample]) -> float:
         if loop.skipped > MAX_SKIPPED:
             raise SetupError(f"{loop.skipped} batches gave no finite gradient; lower the rate")
         return math.nan
-    loop.optimizer.step()
+    for optimizer in loop.optimizers:
+        optimizer.step()
     decay = min(config.ema_decay, (1 + loop.step) / (10 + loop.step))
     average(loop.ema, loop.net, decay)
     return loss.item()

@@ -1,6 +1,6 @@
 """The fast tier's checkpoint: one .npz of arrays and JSON, replaced as a whole; no pickle.
 
-Holds weights, averaged weights, the optimizer's moments, the random state, the counters and the
+Holds weights, averaged weights, the optimizers' moments, the random state, the counters and the
 order of the samples: all that a resumed run needs to equal an uninterrupted one.
 """
 
@@ -22,7 +22,9 @@ from capture_bridge.errors import SetupError
 if TYPE_CHECKING:
     from training.fast import Loop
 
-FORMAT = 1
+FORMAT = 2
+#: What AdamW and Muon remember of a weight.
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq", "momentum")
 
 
 def save_checkpoint(path: Path, loop: "Loop", sample_names: Sequence[str]) -> None:
@@ -32,8 +34,9 @@ def save_checkpoint(path: Path, loop: "Loop", sample_names: Sequence[str]) -> No
         for name, value in net.state_dict().items():
             arrays[prefix + name] = value.numpy()
     for name, parameter in loop.net.named_parameters():
-        for key, value in loop.optimizer.state.get(parameter, {}).items():
-            arrays[f"adam.{key}.{name}"] = value.numpy()
+        for optimizer in loop.optimizers:
+            for key, value in optimizer.state.get(parameter, {}).items():
+                arrays[f"moment.{key}.{name}"] = value.numpy()
     meta = {
         "format": FORMAT,
         "step": loop.step,
@@ -62,13 +65,15 @@ def load_checkpoint(path: Path, loop: "Loop") -> list[str]:
     _fill(path, arrays, "net.", loop.net)
     _fill(path, arrays, "ema.", loop.ema)
     for name, parameter in loop.net.named_parameters():
-        for key in ("step", "exp_avg", "exp_avg_sq"):
-            value = arrays.get(f"adam.{key}.{name}")
-            if value is not None:
-                tensor = torch.from_numpy(value)
-                if tensor.ndim == 4:
-                    tensor = tensor.contiguous(memory_format=torch.channels_last)
-                loop.optimizer.state[parameter][key] = tensor
+        for optimizer in loop.optimizers:
+            owned = any(parameter is mine for mine in optimizer.param_groups[0]["params"])
+            for key in _MOMENTS if owned else ():
+                value = arrays.get(f"moment.{key}.{name}")
+                if value is not None:
+                    tensor = torch.from_numpy(value)
+                    if tensor.ndim == 4:
+                        tensor = tensor.contiguous(memory_format=torch.channels_last)
+                    optimizer.state[parameter][key] = tensor
     loop.step, loop.elapsed_s = int(meta["step"]), float(meta["elapsed_s"])
     loop.skipped = int(meta["skipped"])
     loop.rng.bit_generator.state = meta["rng"]
