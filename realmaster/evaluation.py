@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture_bridge.buffers import SEMANTIC_CLASSES
+from capture_bridge.continuity import clock_of, follows
 from capture_bridge.errors import MissingBufferError, RealMasterError
 from capture_bridge.messages import Hello
 from capture_bridge.session import SessionFrame
 from realmaster.accumulator import Accumulator, Figure, Picture
 from realmaster.baselines import Baselines
-from realmaster.continuity import clock_of, follows
 from realmaster.geometry import edges_from_buffers, occlusion_mask
 from realmaster.metrics import SSIM_WINDOW, gap_closure, lab_distance_map
 from realmaster.picture_track import PictureTrack

@@ -17,9 +17,9 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from capture_bridge.continuity import clock_of, follows
 from capture_bridge.errors import MissingBufferError, SessionError, SetupError
 from capture_bridge.messages import Camera
-from realmaster.continuity import clock_of, follows
 
 if TYPE_CHECKING:
     from capture_bridge.session import SessionFrame

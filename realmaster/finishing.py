@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture_bridge.buffers import SEMANTIC_CLASSES
+from capture_bridge.continuity import clock_of, follows
 from capture_bridge.errors import RealMasterError
-from realmaster.continuity import clock_of, follows
 from realmaster.geometry import occlusion_mask, warp_by_motion
 
 if TYPE_CHECKING:

@@ -3,7 +3,8 @@
 Each window begins with the last pictures of the one before as clean anchors; the model makes them
 again, and by how much they come out differently is both the seam's score and the correction that
 keeps colors from drifting: every window is moved so that the shared pictures agree in the mean.
-Frames come and go one window at a time. This file knows pictures; it knows no model.
+A photoreal last picture is led to in the same way. Frames come and go one window at a time. This
+file knows pictures; it knows no model.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from realmaster.continuity import clock_of, continues
+from capture_bridge.continuity import clock_of, continues
 
 if TYPE_CHECKING:
     from capture_bridge.session import SessionFrame
@@ -25,11 +26,11 @@ U8 = NDArray[np.uint8]
 class ClipModel(Protocol):
     """What works on a whole clip at once."""
 
-    def generate(self, render: U8, anchors: U8 | None, seed: int) -> U8:
+    def generate(self, render: U8, anchors: U8 | None, seed: int, last: U8 | None = None) -> U8:
         """Pictures (T, H, W, 3) of the clip `render` (T, H, W, 3), for any T from 1.
 
-        anchors: (V, H, W, 3) pictures that the clip begins with, V < T. Equal inputs give equal
-        pictures.
+        anchors: (V, H, W, 3) pictures that the clip begins with, V < T. last: (H, W, 3), what its
+        last picture is to look like. Equal inputs give equal pictures.
         """
 
 
@@ -52,25 +53,31 @@ def enhance_in_windows(
     seed: int,
     *,
     first: U8 | None = None,
+    last: U8 | None = None,
 ) -> Iterator[U8]:
     """One picture (H, W, 3) per frame. `state` carries the overlap, the clock and the seams.
 
-    first: (H, W, 3), what the session's first picture is to look like. The state is that of the
-    last whole window, which is given out before the next one begins.
+    first, last: (H, W, 3), what the session's first and last picture are to look like. The state is
+    that of the last whole window, which is given out before the next one begins.
     """
     for run in _runs(frames, windows.fresh, state):
         render = np.stack([frame.array("color")[..., :3] for frame in run])
         tail = _tail(state, run[0], render.shape[1:])
         window_seed = seed + run[0].index
+        ending = last if last is not None and run[-1].is_last else None
         if tail is None:
             shown = first if first is not None and run[0].index == 0 and len(run) > 1 else None
-            pictures = model.generate(render, None if shown is None else shown[None], window_seed)
+            anchors = None if shown is None else shown[None]
+            pictures = model.generate(render, anchors, window_seed, ending)
         else:
             tail_render, anchors = tail
             clip = np.concatenate([tail_render, render])
-            made = model.generate(clip, anchors, window_seed)
+            made = model.generate(clip, anchors, window_seed, ending)
             pictures, seam = joined(made, anchors)
             _note_seam(state, run[0].index, seam)
+        if ending is not None:
+            pictures, missed = landed(pictures, ending)
+            state["missed"] = np.array(missed)
         _remember(state, windows.overlap, run[-1], render, pictures, tail)
         yield from pictures
 
@@ -89,9 +96,25 @@ def joined(made: U8, anchors: U8) -> tuple[U8, float]:
     return np.clip(np.rint(moved), 0, 255).astype(np.uint8), seam
 
 
+def landed(pictures: U8, last: U8) -> tuple[U8, float]:
+    """The pictures (T, H, W, 3), their colors led evenly to those of `last` (H, W, 3).
+
+    And by how much, in sRGB levels, the last picture differs from it in the mean then.
+    """
+    offset = (last.astype(np.float32) - pictures[-1]).mean((0, 1))
+    share = np.linspace(0, 1, len(pictures) + 1, dtype=np.float32)[1:, None, None, None]
+    moved = np.clip(np.rint(pictures + share * offset), 0, 255).astype(np.uint8)
+    return moved, float(np.abs(last.astype(np.float32) - moved[-1]).mean())
+
+
 def seams(state: "State") -> list[tuple[int, float]]:
     """(index of the window's first fresh frame, score) of every join so far."""
     return [(int(at), float(score)) for at, score in state.get("seams", np.zeros((0, 2)))]
+
+
+def missed_end(state: "State") -> float | None:
+    """How far the session's last picture is from what it was to look like; see `landed`."""
+    return float(state["missed"]) if "missed" in state else None
 
 
 def _runs(
