@@ -52,8 +52,9 @@ class VideoWriter:
 
     origin_ns: the time that becomes 0 (the first frame's by default). crf: quality, 0 (lossless) to
     51. chroma: "420" plays everywhere; odd sizes, which it cannot hold, and "444" keep every
-    pixel's colour and need a player that knows High 4:4:4. tags: texts kept in the comment. Raises
-    OutputError where the file exists (unless `overwrite`) or cannot be written.
+    pixel's colour and need a player that knows High 4:4:4. fps: where the times are to be evenly
+    spaced, their rate, which the file then says and its last frame lasts by. tags: texts kept in
+    the comment. Raises OutputError where the file exists (unless `overwrite`) or cannot be written.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class VideoWriter:
         crf: int = 16,
         preset: str = "veryfast",
         chroma: Literal["420", "444"] = "420",
+        fps: Fraction | None = None,
         origin_ns: int | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
@@ -87,7 +89,7 @@ class VideoWriter:
             ) from error
         except (FFmpegError, OSError) as error:
             raise self._failed(error) from error
-        self._stream = self._add_stream(crf, preset)
+        self._stream = self._add_stream(crf, preset, fps or Fraction(_NOMINAL_FPS))
 
     def __enter__(self) -> Self:
         return self
@@ -138,8 +140,8 @@ class VideoWriter:
         if self._last_ticks is not None:
             join_videos([self.path], self.path, tags=self._tags)
 
-    def _add_stream(self, crf: int, preset: str) -> VideoStream:
-        stream = self._container.add_stream("libx264", rate=_NOMINAL_FPS)
+    def _add_stream(self, crf: int, preset: str, fps: Fraction) -> VideoStream:
+        stream = self._container.add_stream("libx264", rate=fps)
         stream.width, stream.height = self.width, self.height
         stream.pix_fmt = self._format
         stream.time_base = _TIME_BASE
