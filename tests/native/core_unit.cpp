@@ -173,16 +173,17 @@ void the_pool_grows_but_not_beyond_its_limit() {
     CHECK(first->add({"color", 16, 16, DType::u8, 4, 0}, pool.max_bytes()) != nullptr);
     CHECK(first->add({"color", 16, 16, DType::u8, 4, 0}, pool.max_bytes()) == nullptr);
     CHECK(first->cause == Cause::encode);
-    CHECK(second->add({"color", 64, 64, DType::u8, 4, 0}, pool.max_bytes()) == nullptr);
-    CHECK(second->cause == Cause::oversize && second->used_bytes == 64 * 64 * 4);
-    pool.grow_to(second->used_bytes);
+    std::uint8_t* data = second->add({"color", 128, 128, DType::u8, 4, 0}, pool.max_bytes());
+    CHECK(data != nullptr && second->own_bytes == 128 * 128 * 4 && !second->is_shared());
+    std::memset(data, 1, 128 * 128 * 4);
+    CHECK(second->add({"depth", 16, 16, DType::f32, 1, 0}, pool.max_bytes()) == nullptr);
+    CHECK(second->cause == Cause::oversize);
     pool.free(second);
+    CHECK(pool.slot_bytes() == 4096);
+    pool.remember(8000);
+    pool.remember(100);
+    CHECK(pool.slot_bytes() == 8192);  // what the next client is asked for
     second = pool.claim();
-    std::uint8_t* data = second->add({"color", 64, 64, DType::u8, 4, 0}, pool.max_bytes());
-    CHECK(data != nullptr);
-    std::memset(data, 1, 64 * 64 * 4);
-    CHECK(second->add({"depth", 16384, 16384, DType::f32, 1, 0}, pool.max_bytes()) == nullptr);
-    CHECK(pool.slot_bytes() == 64 * 64 * 4);
     pool.free(first);
     pool.free(second);
 }
@@ -221,11 +222,11 @@ void slots_pass_between_threads() {
                 continue;
             }
             Slot& slot = pool[*index];
-            CHECK(slot.memory[0] == static_cast<std::uint8_t>(slot.seq) && slot.seq == expected);
+            CHECK(slot.buffers[0].data[0] == static_cast<std::uint8_t>(slot.seq) && slot.seq == expected);
             ++expected;
             order.pop();
             pool.free(&slot);
-            pool.grow_to(4096 + 8 * expected);
+            pool.remember(4096 + 8 * expected);
         }
     });
     for (std::uint64_t seq = 0; seq < 5000;) {

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -183,29 +184,49 @@ def test_a_frame_above_the_clients_limit_is_an_oversize_drop(feeder: Path) -> No
 
 
 @pytest.mark.parametrize("variant", ["asan", "tsan"])
-def test_slots_grow_when_the_picture_does(native_build: NativeBuild, variant: str) -> None:
+@pytest.mark.parametrize("options", [("--no-shared",), ()], ids=["tcp", "shared"])
+def test_no_frame_is_lost_when_the_picture_grows(
+    native_build: NativeBuild, client: ClientLink, variant: str, options: tuple[str, ...]
+) -> None:
+    """Of a frame four times as large the ring holds color; the rest comes in the message."""
     program = native_build.target("feeder", variant)
-    with (
-        ClientLink(ANY_PORT) as client,
-        feeding(
-            [program],
-            client.endpoint,
-            "--frames",
-            40,
-            "--fps",
-            0,
-            "--lockstep",
-            "--grow-at",
-            10,
-            "--slots",
-            3,
-        ) as run,
-    ):
+    more = ("--frames", 40, "--fps", 0, "--lockstep", "--grow-at", 10, "--slots", 3)
+    with feeding([program], client.endpoint, "--bundle", "full", *more, *options) as run:
         received = receive_all(client)
         account = run.finish()
-    received.check_account()
-    assert 1 <= account["oversize"] <= 6
-    assert received.headers[-1].buffers[0].height == 4 * 48
+    assert received.check_account() == 0
+    assert [header.buffers[0].height for header in received.headers] == [48] * 10 + [192] * 30
+    assert account["sent"] == 40 and account["shared_memory"] == (not options)
+
+
+def test_the_next_client_is_asked_for_a_ring_that_holds_the_larger_frames(feeder: Path) -> None:
+    options = ("--frames", 1_000_000, "--fps", 200, "--grow-at", 3, "--until-eof")
+    with ExitStack() as stack:
+        with ClientLink(ANY_PORT) as first:
+            endpoint = first.endpoint
+            run = stack.enter_context(feeding([feeder], endpoint, *options))
+            asked = ring_asked_for(first)
+        with ClientLink(endpoint) as second:
+            asked_again = ring_asked_for(second)
+            assert run.process.stdin is not None
+            run.process.stdin.close()
+            run.process.stdin = None
+            receive_all(second, exact=False)
+            run.finish()
+    assert asked < 4 * 64 * 48 * 8 <= asked_again
+
+
+def ring_asked_for(client: ClientLink) -> int:
+    """What the plugin asks for in bytes a slot, once a grown frame came from it."""
+    asked = 0
+    while (event := client.receive(PATIENCE_S)) is not None:
+        if isinstance(event, PluginConnected):
+            asked = event.hello.shared_slot_bytes
+        elif isinstance(event, FrameReceived):
+            client.release(event)
+            if event.frame.header.buffers[0].height > 48:
+                return asked
+    raise AssertionError("no grown frame came")
 
 
 def test_what_the_client_would_refuse_is_dropped_and_said(feeder: Path, client: ClientLink) -> None:

@@ -220,6 +220,7 @@ def test_resize_goes_on_in_the_new_size(record: Record) -> None:
     with SessionReader(recorded.path) as session:
         sizes = [header.render_size for header in session.headers]
     assert sizes[0] == (320, 180) and sizes[-1] == (400, 240)
+    assert not [cause for cause in recorded.summary.drops if cause.endswith("oversize")]
     check_truth(recorded)
 
 

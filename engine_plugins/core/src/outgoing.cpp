@@ -111,7 +111,7 @@ void Core::send_frames() noexcept {
 bool Core::send_frame(Slot* slot) noexcept {
     Cause cause = Cause::encode;
     const char* fault = refusal_of(*slot, &cause);
-    if (fault == nullptr && slot->ring == nullptr && slot->used_bytes > credit_bytes_) {
+    if (fault == nullptr && slot->own_bytes > credit_bytes_) {
         if (config.lockstep) {
             return false;
         }
@@ -147,7 +147,7 @@ const char* Core::refusal_of(const Slot& slot, Cause* cause) const noexcept {
             return "a frame's render_size and output_size must lie in 1..16384";
         }
     }
-    if (slot.used_bytes > max_frame_bytes_) {
+    if (slot.frame_bytes > max_frame_bytes_) {
         *cause = Cause::oversize;
         return "a frame is larger than the client's limit: capture at a smaller size";
     }
@@ -161,11 +161,11 @@ void Core::describe(const Slot& slot, Descriptor* out) const noexcept {
         descriptor.desc = buffer.desc;
         if (config.checksum) {
             descriptor.has_checksum = true;
-            descriptor.checksum = crc32(slot.memory + buffer.offset, bytes_of(buffer.desc));
+            descriptor.checksum = crc32(buffer.data, bytes_of(buffer.desc));
         }
-        if (slot.ring != nullptr) {
+        if (buffer.ring_offset != 0) {
             descriptor.is_shared = true;
-            descriptor.shared = {slot.ring->name, slot.index, slot.generation, buffer.offset,
+            descriptor.shared = {slot.ring->name, slot.index, slot.generation, buffer.ring_offset,
                                  bytes_of(buffer.desc)};
         }
     }
@@ -209,8 +209,8 @@ void Core::start_frame(Slot* slot) noexcept {
     add_part(body, writer.size(), slot->num_buffers != 0);
     for (std::size_t index = 0; index < slot->num_buffers; ++index) {
         const FilledBuffer& buffer = slot->buffers[index];
-        const std::size_t size = slot->ring != nullptr ? 0 : bytes_of(buffer.desc);
-        add_part(slot->memory + buffer.offset, size, index + 1 < slot->num_buffers);
+        const std::size_t size = buffer.ring_offset != 0 ? 0 : bytes_of(buffer.desc);
+        add_part(buffer.data, size, index + 1 < slot->num_buffers);
         credit_bytes_ -= size;
     }
     sending_ = slot;
@@ -262,7 +262,8 @@ void Core::finish_frame() noexcept {
         bytes_sent_ += bytes_of(sending_->buffers[index].desc);
     }
     ++sent_;
-    if (sending_->ring != nullptr) {
+    pool.remember(sending_->frame_bytes);
+    if (sending_->is_shared()) {
         sending_->state.store(SlotState::lent, std::memory_order_relaxed);
     } else {
         pool.free(sending_);
@@ -280,9 +281,7 @@ void Core::count_drop(Slot* slot, Cause cause, const char* fault) noexcept {
         error.set(fault);
     }
     const std::uint32_t connection = slot->connection;
-    const std::size_t needed = slot->used_bytes;
     pool.free(slot);
-    pool.grow_to(needed);
     give_credit(connection, 1);
 }
 

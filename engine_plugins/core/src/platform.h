@@ -12,8 +12,10 @@ namespace realmaster::platform {
 // Whether this is still the process that made it (a forked child has no worker).
 std::uint32_t process_id() noexcept;
 
-// Page-aligned, zeroed, paid for when touched; nullptr where there is none.
+// Address space, page-aligned; nullptr where there is none.
 std::uint8_t* reserve_memory(std::size_t num_bytes) noexcept;
+// Makes the first num_bytes of it usable: zeroed, and paid for when touched. More may follow.
+bool commit_memory(std::uint8_t* data, std::size_t num_bytes) noexcept;
 void release_memory(std::uint8_t* data, std::size_t num_bytes) noexcept;
 
 // Ends a wait from another thread; never waits itself.

@@ -38,9 +38,13 @@ namespace platform {
 std::uint32_t process_id() noexcept { return static_cast<std::uint32_t>(::getpid()); }
 
 std::uint8_t* reserve_memory(std::size_t num_bytes) noexcept {
-    void* data = ::mmap(nullptr, num_bytes, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* data =
+        ::mmap(nullptr, num_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return data == MAP_FAILED ? nullptr : static_cast<std::uint8_t*>(data);
+}
+
+bool commit_memory(std::uint8_t* data, std::size_t num_bytes) noexcept {
+    return ::mprotect(data, num_bytes, PROT_READ | PROT_WRITE) == 0;
 }
 
 void release_memory(std::uint8_t* data, std::size_t num_bytes) noexcept {

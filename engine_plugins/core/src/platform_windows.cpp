@@ -52,7 +52,11 @@ std::uint32_t process_id() noexcept { return ::GetCurrentProcessId(); }
 
 std::uint8_t* reserve_memory(std::size_t num_bytes) noexcept {
     return static_cast<std::uint8_t*>(
-        ::VirtualAlloc(nullptr, num_bytes, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE));
+        ::VirtualAlloc(nullptr, num_bytes, MEM_RESERVE, PAGE_READWRITE));
+}
+
+bool commit_memory(std::uint8_t* data, std::size_t num_bytes) noexcept {
+    return ::VirtualAlloc(data, num_bytes, MEM_COMMIT, PAGE_READWRITE) != nullptr;
 }
 
 void release_memory(std::uint8_t* data, std::size_t) noexcept {

@@ -10,6 +10,8 @@ namespace realmaster {
 
 namespace {
 
+constexpr std::size_t commit_unit = 64 * 1024;  // of pages, on every system
+
 constexpr std::size_t rounded_up(std::size_t value, std::size_t unit) noexcept {
     return (value + unit - 1) / unit * unit;
 }
@@ -34,20 +36,43 @@ std::uint8_t* Slot::add(const BufferDesc& desc, std::size_t max_bytes) noexcept 
             return refuse(Cause::encode, "a frame has the same buffer twice");
         }
     }
-    const std::size_t offset = rounded_up(used_bytes, alignment);
-    if (bytes_of(desc) > max_bytes || offset > max_bytes - bytes_of(desc)) {
+    const std::size_t size = bytes_of(desc);
+    frame_bytes = rounded_up(frame_bytes, alignment);
+    if (size > max_bytes || frame_bytes > max_bytes - size) {
+        frame_bytes = max_bytes;
         return refuse(Cause::oversize, "a frame is larger than max_frame_bytes of the settings");
     }
-    used_bytes = offset + bytes_of(desc);
-    if (used_bytes > capacity) {
-        return refuse(Cause::oversize, "a frame was larger than its slot, which will grow");
+    frame_bytes += size;
+    FilledBuffer& buffer = buffers[num_buffers];
+    buffer.data = place(size, &buffer.ring_offset);
+    if (buffer.data == nullptr) {
+        return refuse(Cause::oversize, "there is no memory for so large a frame");
     }
-    FilledBuffer& buffer = buffers[num_buffers++];
+    ++num_buffers;
     std::memcpy(buffer.name, desc.name, length + 1);
     buffer.desc = desc;
     buffer.desc.name = buffer.name;
-    buffer.offset = offset;
-    return memory + offset;
+    return buffer.data;
+}
+
+std::uint8_t* Slot::place(std::size_t num_bytes, std::size_t* ring_offset) noexcept {
+    const std::size_t in_ring = rounded_up(ring_bytes, alignment);
+    if (ring != nullptr && num_bytes <= ring->slot_bytes && in_ring <= ring->slot_bytes - num_bytes) {
+        ring_bytes = in_ring + num_bytes;
+        *ring_offset = in_ring;
+        return ring->memory->data() + index * ring->slot_bytes + in_ring;
+    }
+    const std::size_t start = rounded_up(own_bytes, alignment);
+    const std::size_t needed = rounded_up(start + num_bytes, commit_unit);
+    if (needed > own_committed) {
+        if (needed > own_capacity || !platform::commit_memory(own_memory, needed)) {
+            return nullptr;
+        }
+        own_committed = needed;
+    }
+    own_bytes = start + num_bytes;
+    *ring_offset = 0;
+    return own_memory + start;
 }
 
 SlotPool::~SlotPool() {
@@ -65,12 +90,21 @@ bool SlotPool::open(std::uint32_t num_slots, std::size_t initial_bytes,
         return false;
     }
     num_slots_ = num_slots;
+    const std::size_t ready = rounded_up(wanted_bytes_, commit_unit);
     for (std::uint32_t index = 0; index < num_slots_; ++index) {
-        slots_[index].index = index;
-        bind(&slots_[index]);
-        if (slots_[index].memory == nullptr) {
+        Slot& slot = slots_[index];
+        slot.index = index;
+        for (const std::size_t capacity : {rounded_up(max_bytes, commit_unit), ready}) {
+            slot.own_memory = platform::reserve_memory(capacity);
+            slot.own_capacity = capacity;
+            if (slot.own_memory != nullptr) {
+                break;  // else the address space is limited: this slot will not grow
+            }
+        }
+        if (slot.own_memory == nullptr || !platform::commit_memory(slot.own_memory, ready)) {
             return false;
         }
+        slot.own_committed = ready;
     }
     return true;
 }
@@ -94,11 +128,12 @@ Slot* SlotPool::claim() noexcept {
         }
         slot.fault = nullptr;
         slot.num_buffers = 0;
-        slot.used_bytes = 0;
+        slot.frame_bytes = slot.own_bytes = 0;
+        slot.ring_bytes = ring_head_bytes;
         if (slot.ring != nullptr) {
             ++slot.generation;
-            slot.used_bytes = ring_head_bytes;
-            std::memcpy(slot.memory, &slot.generation, sizeof slot.generation);
+            std::memcpy(slot.ring->memory->data() + index * slot.ring->slot_bytes,
+                        &slot.generation, sizeof slot.generation);
         }
         return &slot;
     }
@@ -107,10 +142,6 @@ Slot* SlotPool::claim() noexcept {
 
 void SlotPool::use_ring(std::shared_ptr<Ring> ring) noexcept {
     ring_ = std::move(ring);
-    rebind_free();
-}
-
-void SlotPool::rebind_free() noexcept {
     for (std::uint32_t index = 0; index < num_slots_; ++index) {
         SlotState expected = SlotState::free;
         if (slots_[index].state.compare_exchange_strong(expected, SlotState::held,
@@ -121,25 +152,12 @@ void SlotPool::rebind_free() noexcept {
 }
 
 void SlotPool::bind(Slot* slot) noexcept {
-    if (ring_ != nullptr && slot->index < ring_->slots && ring_->slot_bytes >= wanted_bytes_) {
-        if (slot->ring != ring_) {
-            slot->ring = ring_;
-            slot->generation = 0;
-        }
-        slot->memory = ring_->memory->data() + slot->index * ring_->slot_bytes;
-        slot->capacity = ring_->slot_bytes;
-        return;
+    const bool has_place = ring_ != nullptr && slot->index < ring_->slots;
+    const std::shared_ptr<Ring> ring = has_place ? ring_ : nullptr;
+    if (slot->ring != ring) {
+        slot->ring = ring;
+        slot->generation = 0;
     }
-    slot->ring.reset();
-    if (slot->own_capacity < wanted_bytes_) {
-        if (std::uint8_t* larger = platform::reserve_memory(wanted_bytes_)) {
-            platform::release_memory(slot->own_memory, slot->own_capacity);
-            slot->own_memory = larger;
-            slot->own_capacity = wanted_bytes_;
-        }
-    }
-    slot->memory = slot->own_memory;
-    slot->capacity = slot->own_capacity;
 }
 
 void SlotPool::free(Slot* slot) noexcept {
@@ -166,12 +184,9 @@ void SlotPool::free_lent(const Freed& freed) noexcept {
     }
 }
 
-void SlotPool::grow_to(std::size_t num_bytes) noexcept {
-    const std::size_t wanted = rounded_up(std::min(num_bytes, max_bytes_), 4096);
-    if (wanted > wanted_bytes_) {
-        wanted_bytes_ = wanted;
-        rebind_free();
-    }
+void SlotPool::remember(std::size_t frame_bytes) noexcept {
+    const std::size_t wanted = std::min(ring_head_bytes + frame_bytes, max_bytes_);
+    wanted_bytes_ = std::max(wanted_bytes_, rounded_up(wanted, 4096));
 }
 
 }  // namespace realmaster

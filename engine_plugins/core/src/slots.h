@@ -1,7 +1,8 @@
 // The pool of slots: memory for frames that are being filled or wait to be sent.
 //
 // The host claims and fills slots, the worker sends and frees them; a slot's state says whose it
-// is. All memory is the worker's to change, and only of slots that are free. Knows no sockets.
+// is. Buffers lie in the client's ring while it has room, and in the slot's own memory where the
+// frame outgrew it (a window that was made larger); those the message carries. Knows no sockets.
 #pragma once
 
 #include <atomic>
@@ -37,7 +38,8 @@ struct Ring {
 struct FilledBuffer {
     BufferDesc desc;  // its name points to `name`
     char name[64];
-    std::size_t offset;  // from the slot's first byte
+    std::uint8_t* data;
+    std::size_t ring_offset;  // from the first byte of the ring's slot; 0: in own memory
 };
 
 class Slot {
@@ -54,16 +56,22 @@ public:
     const char* fault = nullptr;  // why it cannot be sent, found by add
     FilledBuffer buffers[max_buffers];
     std::size_t num_buffers = 0;
-    std::size_t used_bytes = 0;  // also what did not fit, so that the pool knows what to grow to
+    std::size_t frame_bytes = 0;  // of all buffers, wherever they lie
+    std::size_t ring_bytes = 0;   // used of the ring's slot, with its head
+    std::size_t own_bytes = 0;    // used of own memory: what the message itself must carry
 
-    // --- memory, bound while held ---
+    bool is_shared() const noexcept { return ring_bytes > ring_head_bytes; }
+
+    // --- memory; the ring is bound while held ---
     std::uint32_t index = 0;
-    std::uint8_t* memory = nullptr;  // own, or the ring's
-    std::size_t capacity = 0;
     std::uint8_t* own_memory = nullptr;
-    std::size_t own_capacity = 0;
+    std::size_t own_capacity = 0;   // address space
+    std::size_t own_committed = 0;  // of it, usable
     std::shared_ptr<Ring> ring;
     std::uint64_t generation = 0;
+
+private:
+    std::uint8_t* place(std::size_t num_bytes, std::size_t* ring_offset) noexcept;
 };
 
 class SlotPool {
@@ -73,7 +81,8 @@ public:
     SlotPool(const SlotPool&) = delete;
     SlotPool& operator=(const SlotPool&) = delete;
 
-    // Whether there was memory. initial_bytes: of each slot; max_bytes: up to which it may grow.
+    // Whether there was memory. initial_bytes: of each slot, made ready now; max_bytes: up to which
+    // it may grow.
     bool open(std::uint32_t num_slots, std::size_t initial_bytes, std::size_t max_bytes) noexcept;
 
     // --- host ---
@@ -86,7 +95,8 @@ public:
     void free(Slot* slot) noexcept;
     void free_lent() noexcept;
     void free_lent(const Freed& freed) noexcept;
-    void grow_to(std::size_t num_bytes) noexcept;
+    // A frame had so many bytes: a ring that is asked for from now on has room for it.
+    void remember(std::size_t frame_bytes) noexcept;
 
     Slot& operator[](std::size_t index) noexcept { return slots_[index]; }
     std::uint32_t size() const noexcept { return num_slots_; }
@@ -95,7 +105,6 @@ public:
 
 private:
     void bind(Slot* slot) noexcept;
-    void rebind_free() noexcept;
 
     std::unique_ptr<Slot[]> slots_;
     std::uint32_t num_slots_ = 0;

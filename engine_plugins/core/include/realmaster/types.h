@@ -84,7 +84,7 @@ enum class Cause : std::uint8_t {
     no_credit,      // the client, or the pool of slots, was not ready for another frame
     readback_late,  // the GPU copy was not finished in time
     encode,         // a buffer could not be described or filled
-    oversize,       // larger than a slot or than the client's limit
+    oversize,       // larger than the client's limit or the settings
     disconnected,   // no client
 };
 constexpr std::size_t num_causes = 5;
@@ -142,8 +142,8 @@ struct Config {
     bool checksum = false;       // CRC-32 of every payload
     bool shared_memory = true;   // use it where the client offers it
     std::uint32_t slots = 6;     // frames being read back or waiting to be sent; at most 64
-    // A slot starts with room for the streams and grows when a frame was larger (which is dropped),
-    // up to this; 0: 512 MiB. Memory is reserved by the worker and paid for when touched.
+    // A slot starts with room for the streams and grows with larger frames up to this; 0: 512 MiB.
+    // Of every slot so much address space is reserved; memory is paid for when touched.
     std::size_t max_frame_bytes = 0;
     std::uint32_t lockstep_timeout_ms = 30000;  // then a frame is dropped after all
     std::uint32_t close_timeout_ms = 2000;      // how long the destructor may take
