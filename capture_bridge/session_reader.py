@@ -92,6 +92,11 @@ class SessionFrame:
         """The buffers of this frame."""
         return tuple(buffer.name for buffer in self.header.buffers)
 
+    @property
+    def is_last(self) -> bool:
+        """Whether the session ends with it."""
+        return self.index == len(self._session) - 1
+
     def has(self, name: str) -> bool:
         """Whether this frame has that buffer."""
         return name in self.names

@@ -22,6 +22,7 @@ class MemoryFrame:
     header: FrameHeader
     buffers: dict[str, NDArray[np.generic]]
     epoch: int = 0
+    is_last: bool = False
 
     def has(self, name: str) -> bool:
         return name in self.buffers
