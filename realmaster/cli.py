@@ -60,6 +60,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "realmaster.commands.sessions:Recover",
             "make a whole session of one that was cut off",
         ),
+        "clips": (
+            "realmaster.commands.clips:Clips",
+            "how a session would be cut into clips for training pairs, and why",
+        ),
         "export": ("realmaster.commands.sessions:Export", "a session as mp4, png or exr"),
         "import": (
             "realmaster.commands.renders:Import",

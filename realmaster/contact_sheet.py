@@ -1,6 +1,7 @@
-"""The contact sheet: sample frames in rows; render, output, truth and where each errs in columns.
+"""Contact sheets: pictures in rows and columns under a header, and the one of an evaluation.
 
-Knows evaluation's samples and drawing; no file.
+That one shows sample frames in rows; render, output, truth and where each errs in columns. Knows
+evaluation's samples and drawing; no file.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,22 +30,39 @@ def draw_contact_sheet(evaluation: Evaluation, title: str) -> U8:
     """The sheet as one sRGB picture; its rows are evenly chosen of the evaluation's samples."""
     samples = evaluation.samples
     rows = [samples[i] for i in _evenly(len(samples), MAX_ROWS)]
-    cells = [_cells(sample) for sample in rows]
-    names = list(cells[0]) if cells else []
-    cell_height = next(iter(cells[0].values())).shape[0] if cells else 0
-    row_height = cell_height + CAPTION_HEIGHT + GAP
-    width = 2 * MARGIN + len(names) * (CELL_WIDTH + GAP) - GAP
-    height = HEADER_HEIGHT + len(rows) * row_height + MARGIN
+    cells = [(_caption(sample), _cells(sample)) for sample in rows]
+    sheet = draw_rows(cells, title, summary_line(evaluation))
+    legend = f"errors: mean |d| of L, a, b; black 0, pale yellow {HEAT_TOP:.0f} and above"
+    if cells and len(cells[0][1]) > 3:
+        left = MARGIN + 3 * (CELL_WIDTH + GAP)
+        write_text(sheet, legend, (left, 70), height_px=9, color=DIM)
+    return sheet
+
+
+def draw_rows(rows: Sequence[tuple[str, Mapping[str, U8]]], title: str, summary: str) -> U8:
+    """Rows of (caption, {column: sRGB (H, W, 3)}) under a header; text is ASCII.
+
+    Every row has the same columns; pictures of a row have one shape, rows may differ.
+    """
+    cells = [
+        (caption, [fit_width(picture, CELL_WIDTH) for picture in pictures.values()])
+        for caption, pictures in rows
+    ]
+    names = list(rows[0][1]) if rows else []
+    heights = [max(picture.shape[0] for picture in pictures) for _, pictures in cells]
+    width = 2 * MARGIN + max(1, len(names)) * (CELL_WIDTH + GAP) - GAP
+    height = HEADER_HEIGHT + sum(h + CAPTION_HEIGHT + GAP for h in heights) + MARGIN
     sheet = np.empty((height, width, 3), np.uint8)
     sheet[:] = PAPER
-    _write_header(sheet, title, summary_line(evaluation), names)
-    for number, (sample, pictures) in enumerate(zip(rows, cells, strict=True)):
-        top = HEADER_HEIGHT + number * row_height
-        write_text(sheet, _caption(sample), (MARGIN, top + 18), height_px=10, color=DIM)
+    _write_header(sheet, title, summary, names)
+    top = HEADER_HEIGHT
+    for (caption, pictures), row_height in zip(cells, heights, strict=True):
+        write_text(sheet, caption, (MARGIN, top + 18), height_px=10, color=DIM)
         top += CAPTION_HEIGHT
-        for column, picture in enumerate(pictures.values()):
+        for column, picture in enumerate(pictures):
             left = MARGIN + column * (CELL_WIDTH + GAP)
-            sheet[top : top + cell_height, left : left + CELL_WIDTH] = picture
+            sheet[top : top + picture.shape[0], left : left + CELL_WIDTH] = picture
+        top += row_height + GAP
     return sheet
 
 
@@ -82,7 +100,7 @@ def _cells(sample: Sample) -> Mapping[str, U8]:
         lab_truth = srgb_u8_to_lab(sample.truth)
         errors = {f"error of {name}": lab_distance_map(lab[name], lab_truth) for name in lab}
     heat = {name: heat_map(values, HEAT_TOP) for name, values in errors.items()}
-    return {name: fit_width(picture, CELL_WIDTH) for name, picture in {**pictures, **heat}.items()}
+    return {**pictures, **heat}
 
 
 def _caption(sample: Sample) -> str:
@@ -96,7 +114,3 @@ def _write_header(sheet: U8, title: str, summary: str, names: Sequence[str]) -> 
     for column, name in enumerate(names):
         left = MARGIN + column * (CELL_WIDTH + GAP)
         write_text(sheet, name, (left, HEADER_HEIGHT - 10), height_px=11, color=INK)
-    legend = f"errors: mean |d| of L, a, b; black 0, pale yellow {HEAT_TOP:.0f} and above"
-    left = MARGIN + 3 * (CELL_WIDTH + GAP)
-    if len(names) > 3:
-        write_text(sheet, legend, (left, 70), height_px=9, color=DIM)
