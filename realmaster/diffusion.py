@@ -25,8 +25,8 @@ from realmaster.families.fit import Fit, choose, device_for, free_gib, next_fit
 from realmaster.families.opening import Opening, open_video
 from realmaster.families.presets import PRESETS, Preset
 from realmaster.flow_matching import schedule
-from realmaster.tiers import ModelOptions
-from realmaster.windows import Windows, enhance_in_windows, seams
+from realmaster.tiers import End, ModelOptions
+from realmaster.windows import Windows, enhance_in_windows, missed_end, seams
 
 if TYPE_CHECKING:
     from capture_bridge.session import SessionFrame
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: How far a first frame's shape may be off, as a share.
+#: How far a first or last frame's shape may be off, as a share.
 _ASPECT_SLACK = 0.02
 
 
@@ -68,16 +68,18 @@ class DiffusionModel:
         if self._clips is None:
             self._clips = self._open((width, height))
         windows = Windows(self._preset.fresh, self._preset.overlap)
-        photo = _photo(self._options.first_frame, (width, height))
+        photos = {
+            end: _photo(path, end, (width, height)) for end, path in self._options.photos.items()
+        }
         yield from enhance_in_windows(
-            self, windows, chain([first], frames), state, self._options.seed, first=photo
+            self, windows, chain([first], frames), state, self._options.seed, **photos
         )
 
-    def generate(self, render: U8, anchors: U8 | None, seed: int) -> U8:
+    def generate(self, render: U8, anchors: U8 | None, seed: int, last: U8 | None = None) -> U8:
         """One window's clip; where memory runs out, once more with the next way to fit."""
         assert self._clips is not None
         try:
-            return self._clips.generate(render, anchors, seed)
+            return self._clips.generate(render, anchors, seed, last)
         except torch.OutOfMemoryError as error:
             fit = next_fit(self._fit, self._preset)
             height, width = render.shape[1:3]
@@ -91,17 +93,19 @@ class DiffusionModel:
             torch.cuda.empty_cache()
             self._fit = fit
             self._clips = self._open((width, height))
-            return self._clips.generate(render, anchors, seed)
+            return self._clips.generate(render, anchors, seed, last)
 
     def summary(self, state: "State") -> dict[str, str]:
         """What the layer says about the run: settings, and the score of every seam."""
         joins = [{"frame": at, "difference": round(score, 3)} for at, score in seams(state)]
-        return {
+        told = {
             "preset": self.name,
             "source": self._preset.source,
             "fit": self._fit,
             "seams": json.dumps(joins),
         }
+        missed = missed_end(state)
+        return told if missed is None else {**told, "last_frame_difference": f"{missed:.3f}"}
 
     def _open(self, size: tuple[int, int]) -> Clips:
         """The preset at work for pictures of (width, height) `size`."""
@@ -121,13 +125,19 @@ class DiffusionModel:
         return " ".join([*triggers, self._options.prompt])
 
     def _fingerprint(self) -> str:
-        photo = self._options.first_frame
-        if photo is not None and not photo.is_file():
-            raise SetupError(f"--first-frame {photo}: there is no such file")
+        photos = self._options.photos
+        for end, path in photos.items():
+            if not path.is_file():
+                raise SetupError(f"--{end}-frame {path}: there is no such file")
         told = {
             "preset": asdict(replace(self._preset, vram_gib={})),
-            "options": {**asdict(self._options), "adapter": [], "fit": "", "first_frame": ""},
-            "photo": "" if photo is None else hashlib.sha256(photo.read_bytes()).hexdigest(),
+            "options": {
+                **asdict(self._options),
+                **dict.fromkeys(("adapter", "fit", "first_frame", "last_frame"), ""),
+            },
+            "photos": {
+                end: hashlib.sha256(path.read_bytes()).hexdigest() for end, path in photos.items()
+            },
             "adapters": [_adapter_digest(adapter) for adapter, _ in self._adapters],
         }
         text = json.dumps(told, sort_keys=True, default=str)
@@ -153,18 +163,16 @@ def _preset(name: str, options: ModelOptions) -> Preset:
     )
 
 
-def _photo(path: Path | None, size: tuple[int, int]) -> U8 | None:
-    """The picture of --first-frame at (width, height) `size`. SetupError."""
-    if path is None:
-        return None
+def _photo(path: Path, end: End, size: tuple[int, int]) -> U8:
+    """The picture of --first-frame or --last-frame at (width, height) `size`. SetupError."""
     picture = read_png(path)
     if picture.dtype != np.uint8 or picture.ndim != 3:
-        raise SetupError(f"--first-frame {path}: an RGB picture with 8 bits a channel is needed")
+        raise SetupError(f"--{end}-frame {path}: an RGB picture with 8 bits a channel is needed")
     height, width = picture.shape[:2]
     if abs(width / height / (size[0] / size[1]) - 1) > _ASPECT_SLACK:
         raise SetupError(
-            f"--first-frame {path} is {width}x{height}, the session {size[0]}x{size[1]}: it must "
-            "show the first frame, so its shape must be the same"
+            f"--{end}-frame {path} is {width}x{height}, the session {size[0]}x{size[1]}: it must "
+            f"show the {end} frame, so its shape must be the same"
         )
     made: U8 = resized(np.ascontiguousarray(picture[None, ..., :3], np.uint8), size)[0]
     return made

@@ -14,6 +14,8 @@ from capture_bridge.errors import SetupError
 from realmaster.enhancer import Model
 from realmaster.families.presets import PRESETS
 
+End = Literal["first", "last"]
+
 
 @dataclass(frozen=True, slots=True)
 class ModelOptions:
@@ -29,6 +31,8 @@ class ModelOptions:
     """What guidance leads away from."""
     first_frame: Annotated[Path | None, tyro.conf.arg(metavar="PICTURE.png")] = None
     """A photoreal version of the session's first frame, which the look of all others follows."""
+    last_frame: Annotated[Path | None, tyro.conf.arg(metavar="PICTURE.png")] = None
+    """A photoreal version of the session's last frame, which the last window leads to."""
     steps: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """Denoising steps."""
     guidance: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
@@ -41,6 +45,12 @@ class ModelOptions:
     """A folder in diffusers' layout or a Hub id in the place of the preset's weights."""
     fit: Literal["auto", "none", "offload", "fp8"] = "auto"
     """How video memory is saved; auto picks by what is free and says so."""
+
+    @property
+    def photos(self) -> "dict[End, Path]":
+        """The given pictures of the session's ends."""
+        given: dict[End, Path | None] = {"first": self.first_frame, "last": self.last_frame}
+        return {end: path for end, path in given.items() if path is not None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,11 +37,18 @@ class LatentVideo(Protocol):
         """The video (3, T, H, W) of latents, about [-1, 1]."""
 
     def velocity(
-        self, x: Tensor, reference: Tensor, anchors: Tensor | None, sigma: float, stride: int
+        self,
+        x: Tensor,
+        reference: Tensor,
+        anchors: Tensor | None,
+        sigma: float,
+        stride: int,
+        ending: Tensor | None = None,
     ) -> Tensor:
         """d x / d sigma, float32: x follows the clean `anchors` in time, beside the `reference`.
 
-        stride: how many times smaller the reference is in width and height.
+        stride: how many times smaller the reference is in width and height. ending: (1, C, 1, h, w)
+        of a single picture that stands, clean, beside x where x ends.
         """
 
 
@@ -71,14 +78,15 @@ class Clips:
         self._device = torch.device(device)
 
     @torch.no_grad()
-    def generate(self, render: U8, anchors: U8 | None, seed: int) -> U8:
+    def generate(self, render: U8, anchors: U8 | None, seed: int, last: U8 | None = None) -> U8:
         """See windows.ClipModel."""
         count, height, width = render.shape[:3]
         clip = self.encode(_padded(render, self._video.temporal_factor), self._stride)
         held = None
         if anchors is not None:
             held = self.encode(_whole(anchors, self._video.temporal_factor))
-        latents = self.denoise(clip, held, seed)
+        ending = None if last is None else self.encode(last[None])
+        latents = self.denoise(clip, held, seed, ending)
         return resized(self.decode(latents)[:count], (width, height))
 
     @torch.no_grad()
@@ -90,15 +98,20 @@ class Clips:
         return self._video.encode(video.to(self._device))
 
     @torch.no_grad()
-    def denoise(self, reference: Tensor, anchors: Tensor | None, seed: int) -> Tensor:
-        """Latents of the clip whose render is `reference` and that begins with `anchors`."""
+    def denoise(
+        self, reference: Tensor, anchors: Tensor | None, seed: int, ending: Tensor | None = None
+    ) -> Tensor:
+        """Latents of the clip whose render is `reference` and that begins with `anchors`.
+
+        ending: (1, C, 1, h, w), the picture that it ends with.
+        """
         shape = list(reference.shape)
         shape[3], shape[4] = shape[3] * self._stride, shape[4] * self._stride
         shape[2] -= 0 if anchors is None else anchors.shape[2]
         generator = torch.Generator().manual_seed(seed)
         x = torch.randn(shape, generator=generator).to(self._device)
         for sigma, after in pairwise(self._sigmas):
-            velocity = self._video.velocity(x, reference, anchors, sigma, self._stride)
+            velocity = self._video.velocity(x, reference, anchors, sigma, self._stride, ending)
             x = euler_step(x, velocity, sigma, after)
         return x if anchors is None else torch.cat([anchors.to(x), x], 2)
 

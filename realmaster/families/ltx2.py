@@ -1,24 +1,24 @@
 """LTX-2 video models as latent videos, with the render in context; the sound is left out.
 
-Built on diffusers' LTX2VideoTransformer3DModel and AutoencoderKLLTX2Video. The transformer wants a
-sound beside the picture: it gets one silent token, and attention between the two is off, so that
-the picture does not depend on it. Timesteps are the model's own, one per token. This file knows
-tensors; it knows no pictures, files or samplers.
+Built on diffusers' LTX2VideoTransformer3DModel (ltx2_transformer.py) and AutoencoderKLLTX2Video.
+This file knows tensors; it knows no pictures, files or samplers.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from diffusers import AutoencoderKLLTX2Video, LTX2VideoTransformer3DModel
+from diffusers import AutoencoderKLLTX2Video
 from torch import Tensor
+
+from realmaster.families.ltx2_transformer import InContextLtx2Transformer, TokenSegment
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ltx2Prompt:
-    """What the text connectors made: video (1, T, D), audio (1, T, D'), mask (1, T) of 0 and 1."""
+    """What the text connectors made for the picture: video (1, T, D), mask (1, T) of 0 and 1."""
 
     video: Tensor
-    audio: Tensor
     mask: Tensor
 
 
@@ -30,7 +30,7 @@ class Ltx2Video:
 
     def __init__(
         self,
-        transformer: LTX2VideoTransformer3DModel,
+        transformer: InContextLtx2Transformer,
         vae: AutoencoderKLLTX2Video,
         prompt: Ltx2Prompt,
         *,
@@ -65,23 +65,37 @@ class Ltx2Video:
         return video
 
     def velocity(
-        self, x: Tensor, reference: Tensor, anchors: Tensor | None, sigma: float, stride: int
+        self,
+        x: Tensor,
+        reference: Tensor,
+        anchors: Tensor | None,
+        sigma: float,
+        stride: int,
+        ending: Tensor | None = None,
     ) -> Tensor:
         """See clips.LatentVideo."""
         held = 0 if anchors is None else anchors.shape[2]
-        target = x.to(self._dtype) if anchors is None else torch.cat([anchors, x.to(anchors)], 2)
-        tokens = torch.cat([_tokens(target), _tokens(reference)], 1)
-        num_target = target[0, 0].numel()
-        num_held = held * target.shape[3] * target.shape[4]
+        frames, height, width = x.shape[2:]
+        num_held = held * height * width
         scale = float(self._transformer.config.timestep_scale_multiplier)
-        time = torch.zeros(1, tokens.shape[1], device=x.device)
-        time[:, num_held:num_target] = sigma * scale
-        level = torch.full((1,), sigma * scale, device=x.device)
-        coords = torch.cat([self._coords(target, 1), self._coords(reference, stride)], 2)
+        time = torch.full((1,), sigma * scale, device=x.device)
+        clean = torch.zeros(1, device=x.device)
+        coords = self._coords((held + frames, height, width), x.device)
+        segments = [
+            TokenSegment(_tokens(x.to(self._dtype)), coords[:, :, num_held:], time, predicted=True),
+            TokenSegment(
+                _tokens(reference), self._coords(reference.shape[2:], x.device, stride), clean
+            ),
+        ]
+        if anchors is not None:
+            segments.insert(0, TokenSegment(_tokens(anchors), coords[:, :, :num_held], clean))
+        if ending is not None:
+            at = (held + frames - 1) * self.temporal_factor
+            segments.append(TokenSegment(_tokens(ending), self._picture_at(at, ending), clean))
 
         def run(prompt: Ltx2Prompt) -> Tensor:
-            made: Tensor = self._run(tokens, time, level, coords, prompt)[:, num_held:num_target]
-            frames, height, width = x.shape[2:]
+            made: Tensor
+            (made,) = self._transformer(segments, prompt.video, prompt.mask, time)
             return made.float().transpose(1, 2).reshape(1, -1, frames, height, width)
 
         velocity = run(self._prompt)
@@ -90,42 +104,19 @@ class Ltx2Video:
         away = run(self._negative)
         return away + self._guidance * (velocity - away)
 
-    def _run(
-        self, tokens: Tensor, time: Tensor, level: Tensor, coords: Tensor, prompt: Ltx2Prompt
-    ) -> Tensor:
-        """The transformer's video velocity of all tokens (1, L, C)."""
-        silence = torch.zeros(
-            1,
-            1,
-            self._transformer.config.audio_in_channels,
-            device=tokens.device,
-            dtype=self._dtype,
-        )
-        velocity: Tensor = self._transformer(
-            hidden_states=tokens,
-            audio_hidden_states=silence,
-            encoder_hidden_states=prompt.video,
-            audio_encoder_hidden_states=prompt.audio,
-            timestep=time,
-            audio_timestep=level,
-            sigma=level,
-            encoder_attention_mask=prompt.mask,
-            audio_encoder_attention_mask=prompt.mask,
-            video_coords=coords,
-            audio_num_frames=1,
-            isolate_modalities=True,
-            return_dict=False,
-        )[0]
-        return velocity
-
-    def _coords(self, latents: Tensor, stride: int) -> Tensor:
+    def _coords(self, size: Sequence[int], device: torch.device, stride: int = 1) -> Tensor:
         """(1, 3, L, 2): from where to where each token reaches in seconds, rows and columns."""
-        frames, height, width = latents.shape[2:]
         coords: Tensor = self._transformer.rope.prepare_video_coords(
-            1, frames, height, width, latents.device, fps=self._fps
+            1, *size, device, fps=self._fps
         )
         coords = coords.clone()
         coords[:, 1:] *= stride
+        return coords
+
+    def _picture_at(self, frame: int, latents: Tensor) -> Tensor:
+        """(1, 3, L, 2) of a single picture that stands at `frame` of the clip."""
+        coords = self._coords(latents.shape[2:], latents.device)
+        coords[:, 0] += frame / self._fps
         return coords
 
     def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:

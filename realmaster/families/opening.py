@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKLLTX2Video, AutoencoderKLWan, LTX2VideoTransformer3DModel
+from diffusers import AutoencoderKLLTX2Video, AutoencoderKLWan
 from torch import Tensor
 
 from capture_bridge.errors import SetupError
@@ -17,6 +17,7 @@ from realmaster.adapters import Adapter, attach
 from realmaster.families.clips import LatentVideo
 from realmaster.families.fit import Fit, place
 from realmaster.families.ltx2 import Ltx2Prompt, Ltx2Video
+from realmaster.families.ltx2_transformer import InContextLtx2Transformer
 from realmaster.families.presets import FamilyName, Preset
 from realmaster.families.prompts import Embedding, prompt_embeddings
 from realmaster.families.wan import Text, WanVideo
@@ -58,11 +59,11 @@ def _open_wan(opening: Opening) -> LatentVideo:
 
 def _open_ltx2(opening: Opening) -> LatentVideo:
     prompts = [
-        Ltx2Prompt(*(_part(embedding, name, opening) for name in ("video", "audio", "mask")))
+        Ltx2Prompt(*(_part(embedding, name, opening) for name in ("video", "mask")))
         for embedding in _embeddings(opening)
     ]
     vae = _autoencoder(AutoencoderKLLTX2Video, opening)
-    transformer = _transformer(LTX2VideoTransformer3DModel, "transformer", opening)
+    transformer = _transformer(InContextLtx2Transformer, "transformer", opening)
     return Ltx2Video(
         transformer,
         vae,
@@ -108,5 +109,7 @@ def _transformer(component: Any, name: str, opening: Opening) -> Any:
     made = load(component, opening.preset.source, name, torch_dtype=_dtype(opening))
     if opening.adapters:
         attach(made, opening.adapters)
+    if isinstance(made, InContextLtx2Transformer):
+        made.drop_sound()
     place(made, opening.fit, opening.device)
     return made

@@ -46,7 +46,7 @@ def prompt_embeddings(
 ) -> list[Embedding]:
     """What the family's transformer hears of each prompt, on the CPU. SetupError.
 
-    wan: `prompt` (1, T, D). ltx2: `video` (1, T, D), `audio` (1, T, D'), `mask` (1, T).
+    wan: `prompt` (1, T, D). ltx2: `video` (1, T, D), `mask` (1, T).
     """
     bundled = Path(source) / BUNDLED
     if bundled.is_file():
@@ -98,8 +98,8 @@ def _encode_ltx2(source: str, prompts: list[str], device: str) -> list[Embedding
     embeddings = []
     for prompt in prompts:
         layers, mask = _told(pipeline, prompt, device, LTX2_TOKENS)[:2]
-        video, audio, mask = connectors(layers, mask, padding_side="left")
-        embeddings.append({"video": _kept(video), "audio": _kept(audio), "mask": _kept(mask)})
+        video, _, mask = connectors(layers, mask, padding_side="left")
+        embeddings.append({"video": _kept(video), "mask": _kept(mask)})
     return embeddings
 
 

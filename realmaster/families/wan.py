@@ -65,7 +65,13 @@ class WanVideo:
         return video
 
     def velocity(
-        self, x: Tensor, reference: Tensor, anchors: Tensor | None, sigma: float, stride: int
+        self,
+        x: Tensor,
+        reference: Tensor,
+        anchors: Tensor | None,
+        sigma: float,
+        stride: int,
+        ending: Tensor | None = None,
     ) -> Tensor:
         """See clips.LatentVideo."""
         late = -1 if sigma < self._boundary else 0
@@ -77,6 +83,8 @@ class WanVideo:
         segments = [target, Segment(reference, clean, stride=stride)]
         if anchors is not None:
             segments.insert(0, Segment(anchors, clean))
+        if ending is not None:
+            segments.append(Segment(ending, clean, first_frame=held + x.shape[2] - 1))
         velocity: Tensor
         (velocity,) = expert(segments, None, self._text.prompt)
         if guidance == 1 or self._text.negative is None:

@@ -137,6 +137,32 @@ def test_a_first_frame_leads_the_others(checkpoint: Path, session: Path, tmp_pat
     assert not np.array_equal(*pictures)
 
 
+def test_photos_of_both_ends_lead_the_session(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three windows, in runs of their own as after a kill: the last one ends with the photo."""
+    monkeypatch.setattr(enhancer, "SEGMENT_FRAMES", 12)
+    session = record(tmp_path / "s.mcap", 28, (64, 36))
+    for name, level in (("first", 230), ("last", 40)):
+        write_png(tmp_path / f"{name}.png", np.full((72, 128, 3), level, np.uint8))
+    made = {}
+    for ends in ((), ("last",), ("first", "last")):
+        out = tmp_path / f"{len(ends)}.mp4"
+        told = ["enhance", str(session), "-o", str(out), "--model", "tiny", "--steps", "2"]
+        for end in ends:
+            told += [f"--{end}-frame", str(tmp_path / f"{end}.png")]
+        assert main([*told, "--weights", str(checkpoint)]) == 0
+        made[ends] = np.stack(pictures(out)).astype(int)
+    plain, last, both = made.values()
+    assert np.abs(plain[:24] - last[:24]).mean() < 0.1
+    for shown in (last, both):
+        assert abs(float(shown[-1].mean()) - 40) < 3
+    assert np.abs(both[0] - plain[0]).mean() > 1
+    about = read_layer(layer_path(tmp_path / "2.mp4")).tags
+    assert [join["frame"] for join in json.loads(about["seams"])] == [12, 24]
+    assert float(about["last_frame_difference"]) > 0
+
+
 def test_options_have_their_say_in_the_fingerprint(checkpoint: Path) -> None:
     prints = {
         tiny(checkpoint, **changes).fingerprint
@@ -167,6 +193,8 @@ def test_a_preset_without_a_gpu_names_what_it_needs(name: str) -> None:
         (["--model", "tiny", "--weights", "W", "--size", "10x10"], "--size"),
         (["--model", "tiny", "--weights", "W", "--first-frame", "none.png"], "no such file"),
         (["--model", "tiny", "--weights", "W", "--first-frame", "P"], "must be the same"),
+        (["--model", "tiny", "--weights", "W", "--last-frame", "none.png"], "no such file"),
+        (["--model", "tiny", "--weights", "W", "--last-frame", "P"], "show the last frame"),
     ],
 )
 def test_a_users_mistake_is_one_line(

@@ -29,6 +29,19 @@ class SharedRope(nn.Module):
         return torch.cat([cos, cos], 1), torch.cat([sin, sin], 1)
 
 
+class LastFrameTwice(nn.Module):
+    """Gives the last frame the positions of the one before it."""
+
+    def __init__(self, rope: nn.Module) -> None:
+        super().__init__()
+        self.rope = rope
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        cos, sin = self.rope(x[:, :, :-1])
+        tokens = cos.shape[1] // (x.shape[2] - 1)
+        return torch.cat([cos, cos[:, -tokens:]], 1), torch.cat([sin, sin[:, -tokens:]], 1)
+
+
 @pytest.fixture(scope="module")
 def pair() -> tuple[InContextTransformer, WanTransformer3DModel]:
     """Ours and the stock model with the same weights, none of them zero."""
@@ -83,6 +96,29 @@ def test_clean_first_frames_equal_the_stock_forward(
     per_token = time[:, None].expand(2, 36).clone()
     per_token[:, :12] = 0
     wanted = stock(target, per_token, text).sample[:, :, 1:]
+    assert float((got - wanted).abs().max()) <= 1e-5
+
+
+@torch.no_grad()
+def test_a_picture_at_the_end_equals_the_stock_forward_with_one_frame_more(
+    pair: tuple[InContextTransformer, WanTransformer3DModel],
+) -> None:
+    """The picture has the last frame's position and timestep 0, and its velocity is not asked."""
+    ours, stock = pair
+    target, other, text, time = inputs()
+    ending = other[:, :, :1]
+    segments = [
+        Segment(target, time, predicted=True),
+        Segment(ending, torch.zeros(2), first_frame=2),
+    ]
+    (got,) = ours(segments, None, text)
+    rope = stock.rope
+    stock.rope = LastFrameTwice(rope)
+    try:
+        per_token = torch.cat([time[:, None].expand(2, 36), torch.zeros(2, 12)], 1)
+        wanted = stock(torch.cat([target, ending], 2), per_token, text).sample[:, :, :3]
+    finally:
+        stock.rope = rope
     assert float((got - wanted).abs().max()) <= 1e-5
 
 

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from capture_bridge.messages import FrameFlags
 from realmaster.color import srgb_u8_to_lab
-from realmaster.windows import U8, Windows, enhance_in_windows, joined, seams
+from realmaster.windows import (
+    U8,
+    Windows,
+    enhance_in_windows,
+    joined,
+    landed,
+    missed_end,
+    seams,
+)
 from tests.realmaster.fast_frames import MemoryFrame, memory_frames
 
 SIZE = (32, 16)
@@ -23,9 +31,11 @@ class Copier:
     def __init__(self, drift: float = 0.0) -> None:
         self.drift = drift
         self.lengths: list[tuple[int, int]] = []
+        self.endings: list[bool] = []
 
-    def generate(self, render: U8, anchors: U8 | None, seed: int) -> U8:
+    def generate(self, render: U8, anchors: U8 | None, seed: int, last: U8 | None = None) -> U8:
         num_anchors = 0 if anchors is None else len(anchors)
+        self.endings.append(last is not None)
         self.lengths.append((len(render), num_anchors))
         pictures = render.astype(float)
         if anchors is not None:
@@ -107,3 +117,26 @@ def test_a_given_first_picture_begins_the_session_alone(frames: list[MemoryFrame
     made = list(enhance_in_windows(model, Windows(4, 2), scene, {}, 0, first=photo))
     assert model.lengths == [(4, 1), (4, 2), (3, 0)]
     assert float(made[0].mean()) == pytest.approx(200, abs=5)
+
+
+def test_the_last_window_alone_leads_to_a_given_last_picture(frames: list[MemoryFrame]) -> None:
+    scene, photo = list(still(frames, 11)), np.full((SIZE[1], SIZE[0], 3), 200, np.uint8)
+    scene[-1] = replace(scene[-1], is_last=True)
+    model, state = Copier(), {}
+    made = list(enhance_in_windows(model, Windows(4, 2), scene, state, 0, first=photo, last=photo))
+    assert model.lengths == [(4, 1), (6, 2), (5, 2)]
+    assert model.endings == [False, False, True]
+    plain = list(enhance_in_windows(Copier(), Windows(4, 2), scene, {}, 0, first=photo))
+    assert np.array_equal(np.stack(made[:8]), np.stack(plain[:8]))
+    assert float(made[-1].mean()) == pytest.approx(200, abs=1)
+    assert missed_end(state) == pytest.approx(float(np.abs(made[-1] - 200.0).mean()))
+
+
+def test_colors_are_led_to_the_last_picture_evenly() -> None:
+    pictures = np.full((4, 8, 8, 3), 100, np.uint8)
+    moved, missed = landed(pictures, np.full((8, 8, 3), 140, np.uint8))
+    assert moved.mean((1, 2, 3)).tolist() == [110, 120, 130, 140]
+    assert missed == 0
+    half = np.full((8, 8, 3), 140, np.uint8)
+    half[::2] -= 80
+    assert landed(pictures, half)[1] == pytest.approx(40)

@@ -3,29 +3,39 @@
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKLLTX2Video, LTX2VideoTransformer3DModel
+from diffusers import AutoencoderKLLTX2Video, LTX2InContextPipeline, LTX2VideoTransformer3DModel
 from safetensors.torch import save_file
 from torch import Tensor
 
 from capture_bridge.errors import SetupError
+from realmaster.families.architectures import TRANSFORMERS
 from realmaster.families.clips import U8, Clips, LatentVideo
 from realmaster.families.ltx2 import Ltx2Prompt, Ltx2Video
+from realmaster.families.ltx2_transformer import InContextLtx2Transformer
 from realmaster.families.opening import Opening, open_video
 from realmaster.families.presets import PRESETS
 from realmaster.flow_matching import schedule
 
 SIZE = (64, 64)
 TEXT_DIM = 32
+#: What tells the versions apart, without their sizes.
+VERSIONS: dict[str, dict[str, Any]] = {
+    "2.0": {},
+    "2.3": dict(TRANSFORMERS["ltx-2.3"]),
+    "2.5": {**TRANSFORMERS["ltx-2.3"], "use_prompt_adaln_single": False, "ff_bias": False},
+}
 
 
 @cache
-def models() -> tuple[LTX2VideoTransformer3DModel, AutoencoderKLLTX2Video]:
+def models(version: str = "2.0") -> tuple[InContextLtx2Transformer, AutoencoderKLLTX2Video]:
     torch.manual_seed(0)
-    transformer = LTX2VideoTransformer3DModel(
+    transformer = InContextLtx2Transformer(
         in_channels=8,
         out_channels=8,
         num_attention_heads=2,
@@ -38,6 +48,7 @@ def models() -> tuple[LTX2VideoTransformer3DModel, AutoencoderKLLTX2Video]:
         audio_cross_attention_dim=16,
         num_layers=2,
         caption_channels=TEXT_DIM,
+        **VERSIONS[version],
     )
     with torch.no_grad():
         for parameter in transformer.parameters():
@@ -48,18 +59,24 @@ def models() -> tuple[LTX2VideoTransformer3DModel, AutoencoderKLLTX2Video]:
         decoder_block_out_channels=(8, 16, 32),
         layers_per_block=(1, 1, 1, 1, 1),
         decoder_layers_per_block=(1, 1, 1, 1),
+        spatial_compression_ratio=32,
+        temporal_compression_ratio=8,
     )
     return transformer.eval(), vae.eval()
 
 
+#: Features of the text that the sound hears, per version.
+AUDIO_TEXT = {"2.0": TEXT_DIM, "2.3": 16, "2.5": 16}
+
+
 def prompt(seed: int) -> Ltx2Prompt:
     generator = torch.Generator().manual_seed(seed)
-    video, audio = (torch.randn(1, 5, TEXT_DIM, generator=generator) for _ in range(2))
-    return Ltx2Prompt(video, audio, torch.ones(1, 5))
+    mask = torch.tensor([[0.0, 1, 1, 1, 1]])
+    return Ltx2Prompt(torch.randn(1, 5, TEXT_DIM, generator=generator), mask)
 
 
-def video(guidance: float = 1.0, fps: float = 24.0) -> Ltx2Video:
-    return Ltx2Video(*models(), prompt(0), fps=fps, negative=prompt(1), guidance=guidance)
+def video(guidance: float = 1.0, fps: float = 24.0, version: str = "2.0") -> Ltx2Video:
+    return Ltx2Video(*models(version), prompt(0), fps=fps, negative=prompt(1), guidance=guidance)
 
 
 def clips(made: LatentVideo | None = None, stride: int = 1) -> Clips:
@@ -89,32 +106,76 @@ def test_the_render_the_prompt_and_the_rate_are_heard() -> None:
 
 
 @torch.no_grad()
-def test_the_velocity_is_the_stock_models_with_clean_tokens_beside(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Shared positions and timestep 0 on the reference, as in diffusers' in-context pipeline."""
-    transformer, _ = models()
-    made = video()
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_velocity_is_the_stock_models_with_a_timestep_per_token(version: str) -> None:
+    """Clean first frames, a reference and a last picture, placed as diffusers' pipeline does it."""
+    transformer, _ = models(version)
+    stock = LTX2VideoTransformer3DModel.from_config(transformer.config)
+    stock.load_state_dict(transformer.state_dict())
+    stock.eval()
     generator = torch.Generator().manual_seed(2)
-    x, reference = (torch.randn(1, 8, 2, 2, 2, generator=generator) for _ in range(2))
-    got = made.velocity(x, reference, None, 0.7, 1)
-    pack = [latents.flatten(2).transpose(1, 2) for latents in (x, reference)]
-    coords = transformer.rope.prepare_video_coords(1, 2, 2, 2, torch.device("cpu"), fps=24.0)
-    time = torch.cat([torch.full((1, 8), 700.0), torch.zeros(1, 8)], 1)
-    stock = transformer(
+    x, reference = (torch.randn(1, 8, n, 2, 2, generator=generator) for n in (2, 3))
+    held, ending = (torch.randn(1, 8, 1, 2, 2, generator=generator) for _ in range(2))
+    got = video(version=version).velocity(x, reference, held, 0.7, 1, ending)
+
+    pack = [part.flatten(2).transpose(1, 2) for part in (held, x, reference, ending)]
+    coords = stock.rope.prepare_video_coords(1, 3, 2, 2, torch.device("cpu"), fps=24.0)
+    pipeline = SimpleNamespace(
+        transformer_spatial_patch_size=1,
+        transformer_temporal_patch_size=1,
+        vae_temporal_compression_ratio=8,
+        vae_spatial_compression_ratio=32,
+    )
+    last = LTX2InContextPipeline._prepare_keyframe_coords(
+        pipeline, 1, 2, 2, 16, 1, 24.0, torch.device("cpu")
+    )
+    time = torch.zeros(1, 28)
+    time[:, 4:12] = 700.0
+    wanted = stock(
         hidden_states=torch.cat(pack, 1),
         audio_hidden_states=torch.randn(1, 1, 4, generator=generator),  # whatever it sounds like
         encoder_hidden_states=prompt(0).video,
-        audio_encoder_hidden_states=prompt(0).audio,
+        audio_encoder_hidden_states=torch.randn(1, 5, AUDIO_TEXT[version], generator=generator),
         timestep=time,
         audio_timestep=torch.tensor([700.0]),
         sigma=torch.tensor([700.0]),
-        video_coords=torch.cat([coords, coords], 2),
+        encoder_attention_mask=prompt(0).mask,
+        video_coords=torch.cat([coords, coords, last], 2),
         audio_num_frames=1,
         isolate_modalities=True,
-    ).sample[:, :8]
-    wanted = stock.transpose(1, 2).reshape(x.shape)
-    torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-5)
+    ).sample[:, 4:12]
+    assert float((got - wanted.transpose(1, 2).reshape(x.shape)).abs().max()) <= 1e-5
+    without = video(version=version).velocity(x, reference, held, 0.7, 1)
+    assert float((got - without).abs().max()) > 1e-4  # the last picture is heard
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("version", VERSIONS)
+def test_dropping_the_sound_changes_nothing(version: str) -> None:
+    generator = torch.Generator().manual_seed(2)
+    x, reference = (torch.randn(1, 8, 2, 2, 2, generator=generator) for _ in range(2))
+    whole = video(version=version).velocity(x, reference, None, 0.7, 1)
+    silent = InContextLtx2Transformer.from_config(models(version)[0].config)
+    silent.load_state_dict(models(version)[0].state_dict())
+    silent.drop_sound()
+    assert not any("audio" in name for name, _ in silent.named_parameters())
+    made = Ltx2Video(silent.eval(), models(version)[1], prompt(0), fps=24.0)
+    assert torch.equal(made.velocity(x, reference, None, 0.7, 1), whole)
+
+
+def test_gradients_with_and_without_checkpointing_agree() -> None:
+    model = InContextLtx2Transformer.from_config(models("2.3")[0].config)
+    model.load_state_dict(models("2.3")[0].state_dict())
+    made = Ltx2Video(model, models()[1], prompt(0), fps=24.0)
+    generator = torch.Generator().manual_seed(2)
+    x, reference = (torch.randn(1, 8, 2, 2, 2, generator=generator) for _ in range(2))
+    gradients = []
+    for wanted in (False, True):
+        model.zero_grad()
+        (model.enable_gradient_checkpointing if wanted else model.disable_gradient_checkpointing)()
+        made.velocity(x, reference, None, 0.7, 1).square().mean().backward()
+        gradients.append(model.proj_in.weight.grad.clone())
+    torch.testing.assert_close(*gradients)
 
 
 def test_anchors_are_clean_and_held() -> None:
@@ -130,11 +191,12 @@ def test_a_smaller_reference_reaches_as_far() -> None:
     made = video()
     whole, half = torch.zeros(1, 8, 2, 4, 4), torch.zeros(1, 8, 2, 2, 2)
 
-    def reach(coords: Tensor) -> list[float]:
+    def reach(latents: Tensor, stride: int) -> list[float]:
+        coords = made._coords(latents.shape[2:], latents.device, stride)
         values: list[float] = coords.amax((0, 2, 3)).tolist()
         return values
 
-    assert reach(made._coords(whole, 1)) == reach(made._coords(half, 2))
+    assert reach(whole, 1) == reach(half, 2)
 
 
 def test_encoding_and_decoding_keep_the_size() -> None:
@@ -148,7 +210,7 @@ def test_a_saved_checkpoint_is_opened_as_the_preset_is(tmp_path: Path) -> None:
     for name, model in zip(("transformer", "vae"), models(), strict=True):
         model.save_pretrained(tmp_path / name)
     told = prompt(0)
-    parts = {"video": told.video, "audio": told.audio, "mask": told.mask}
+    parts = {"video": told.video, "mask": told.mask}
     save_file(parts, tmp_path / "prompt_embeds.safetensors")
     preset = replace(PRESETS["ltx-2.3"], source=str(tmp_path))
     opening = Opening(preset, ("a street",), (), "none", "cpu", 24.0)

@@ -71,6 +71,24 @@ def test_anchors_are_held_as_they_were_encoded(checkpoint: Path) -> None:
     assert model.generate(clip, anchors[:4], 0).shape == clip.shape  # one whole latent frame
 
 
+def test_a_clip_ends_with_the_picture_it_is_given(checkpoint: Path) -> None:
+    """The picture stands clean where the clip ends, and every latent frame hears it."""
+    model, clip = clips(checkpoint), render(9)
+    plain, dark, bright = (
+        model.generate(clip, None, 0, None if level is None else np.full((16, 32, 3), level, "u1"))
+        for level in (None, 10, 240)
+    )
+    assert plain.shape == dark.shape == (9, 16, 32, 3)
+    assert not np.array_equal(plain, dark)
+    assert not np.array_equal(dark, bright)
+    held, reference = model.encode(render(5, seed=3)), model.encode(clip)
+    ending = model.encode(render(1, seed=4))
+    latents = model.denoise(reference, held, 0, ending)
+    assert torch.equal(latents[:, :, :2], held)
+    assert latents.shape == reference.shape
+    assert not torch.equal(latents, model.denoise(reference, held, 0))
+
+
 def test_guidance_leads_away_from_the_negative_prompt(checkpoint: Path) -> None:
     plain, guided = clips(checkpoint), clips(checkpoint, guidance=4.0)
     latents = plain.encode(render(5))
