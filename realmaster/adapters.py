@@ -151,6 +151,17 @@ def _diffusers_name(module: str) -> str:
     return module
 
 
+def wan_name(module: str) -> str:
+    """The original Wan code's and ComfyUI's name of the module that diffusers calls `module`."""
+    for theirs, ours in _WAN_ROOTS.items():
+        if module == ours:
+            return theirs
+    for theirs, ours in _WAN_NAMES:
+        if module.startswith("blocks.") and module.endswith(ours):
+            return module.removesuffix(ours) + theirs
+    return module
+
+
 def check_base(adapter: Adapter, model: str, known_as: Sequence[str]) -> None:
     """SetupError where the adapter names another base than `model`, known by these names."""
     base = adapter.base_model

@@ -74,6 +74,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "what this machine can run, and what is missing",
         ),
         "enhance": ("realmaster.commands.lift:Enhance", "lift a session to photoreal video"),
+        "train": (
+            "realmaster.commands.train:Train",
+            "train an adapter from a folder of pairs",
+        ),
         "truth": (
             "realmaster.commands.lift:Truth",
             "path-trace the frames of a street game's session",

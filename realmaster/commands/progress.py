@@ -10,9 +10,9 @@ from capture_bridge.recorder import RecordingProgress
 
 
 @contextmanager
-def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
-    """A callback (frames done, frames in all) that draws a bar on stderr; 0 in all: unknown."""
-    with _bar(label) as bar:
+def progress_bar(label: str, unit: str = "frame") -> Iterator[Callable[[int, int], None]]:
+    """A callback (units done, units in all) that draws a bar on stderr; 0 in all: unknown."""
+    with _bar(label, unit=unit) as bar:
 
         def show(done: int, total: int) -> None:
             bar.total = total or None
@@ -34,10 +34,23 @@ def recording_bar(num_frames: int) -> Iterator[Callable[[RecordingProgress], Non
         yield show
 
 
-def _bar(label: str, num_frames: int = 0) -> "tqdm[None]":
+@contextmanager
+def training_bar(label: str) -> Iterator[Callable[[int, int, float], None]]:
+    """A callback (steps done, steps in all, loss) that draws a bar on stderr."""
+    with _bar(label, unit="step") as bar:
+
+        def show(done: int, total: int, loss: float) -> None:
+            bar.total = total
+            bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
+            bar.update(done - bar.n)
+
+        yield show
+
+
+def _bar(label: str, num_frames: int = 0, unit: str = "frame") -> "tqdm[None]":
     return tqdm(
         desc=label,
-        unit="frame",
+        unit=unit,
         total=num_frames or None,
         leave=False,
         file=sys.stderr,
