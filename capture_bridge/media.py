@@ -238,6 +238,8 @@ def join_videos(
             stream: VideoStream | None = None
             for source in sources:
                 with av.open(str(source)) as container:
+                    if not container.streams.video:  # what a full disk leaves of a short video
+                        raise OutputError(f"cannot write {output}: {source} was cut off")
                     given = container.streams.video[0]
                     if stream is None:
                         stream = target.add_stream_from_template(given)

@@ -31,6 +31,7 @@ SETTINGS = "settings.json"
 #: How long another process may hold the manifest: appending a line takes milliseconds.
 _LOCK_LIMIT_S = 60.0
 _MAX_SETTINGS_BYTES = 1 << 20
+_KEPT = "what was finished is kept, and the same command goes on from there"
 
 
 class PairFolder:
@@ -228,6 +229,15 @@ def _append(path: Path, line: bytes) -> None:
 
 
 @contextmanager
+def going_on() -> Iterator[None]:
+    """Let an OutputError say that nothing is lost."""
+    try:
+        yield
+    except OutputError as error:
+        raise OutputError(f"{error}; {_KEPT}") from error
+
+
+@contextmanager
 def _writing(path: Path) -> Iterator[None]:
     try:
         yield
@@ -238,6 +248,5 @@ def _writing(path: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise OutputError(
-            f"cannot write {error.filename or path}: {error.strerror or error}; what was finished "
-            "is kept, and the same command goes on from there"
+            f"cannot write {error.filename or path}: {error.strerror or error}; {_KEPT}"
         ) from error

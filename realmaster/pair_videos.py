@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from capture_bridge.errors import RealMasterError
-from capture_bridge.media import TICKS_PER_S, VideoWriter, from_ticks
+from capture_bridge.errors import OutputError, RealMasterError
+from capture_bridge.media import TICKS_PER_S, VideoReader, VideoWriter, from_ticks
 
 U8 = NDArray[np.uint8]
 
@@ -103,5 +103,11 @@ def write_pair_video(
         origin_ns=0,
         tags=tags,
     ) as writer:
-        for number, picture in enumerate(pictures):
-            writer.write(fit.picture(picture), from_ticks(number * ticks))
+        count = 0
+        for count, picture in enumerate(pictures, 1):
+            writer.write(fit.picture(picture), from_ticks((count - 1) * ticks))
+    with VideoReader(path) as reader:
+        if reader.num_frames != count:  # a full disk may show only here
+            raise OutputError(
+                f"cannot write {path}: {reader.num_frames} of {count} frames are in it"
+            )

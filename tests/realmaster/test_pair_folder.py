@@ -1,8 +1,6 @@
 import multiprocessing
 import os
-import resource
 import signal
-from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -12,6 +10,7 @@ import pytest
 from capture_bridge.errors import OutputError, ProtocolError
 from realmaster.pair_folder import PairFolder
 from realmaster.pair_record import PairRecord, read_record
+from tests.realmaster.full_disk import with_file_limit
 
 SETTINGS = {"editor": "truth", "propagator": "warp", "size": None, "frames": 81}
 RECORD = PairRecord(
@@ -195,24 +194,12 @@ def test_a_dead_process_gives_its_clip_back_and_leaves_no_half(tmp_path: Path) -
         theirs.close()
 
 
-def _with_file_limit(num_bytes: int, work: Callable[[], object]) -> None:
-    """Run `work` where no file may grow beyond num_bytes, as on a disk that is full."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
-    try:
-        work()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, before)
-
-
 @pytest.mark.parametrize("room_for", [3, 300])
 def test_a_full_disk_is_told_and_the_folder_stays_whole(tmp_path: Path, room_for: int) -> None:
     """With 3 bytes the videos do not fit, with 300 they do and the manifest's line does not."""
     folder = begun(tmp_path / "pairs")
     with pytest.raises(OutputError, match="same command goes on"):
-        _with_file_limit(room_for, lambda: make(folder))
+        with_file_limit(room_for, lambda: make(folder))
     manifest = tmp_path / "pairs" / "manifest.jsonl"
     assert not manifest.exists() or manifest.read_bytes() == b""
     assert not (tmp_path / "pairs" / ".unfinished" / RECORD.name).exists()
