@@ -64,6 +64,8 @@ class Propagator(Protocol):
 class PropagationOptions:
     """What a user may set; None is the preset's own."""
 
+    fill: Literal["fast", "render"] = "fast"
+    """What fills the places that no anchor shows (warp)."""
     prompt: str = "a photorealistic video, filmed with a real camera"
     """What the video shows (vace)."""
     negative: str = "video game, 3D render, cartoon, blurry, low quality, distorted"
@@ -102,7 +104,7 @@ PROPAGATORS: Mapping[str, PropagatorRow] = MappingProxyType(
             "the anchors' change of the render, carried along the engine's motion: no weights",
         ),
         "vace": PropagatorRow(
-            "realmaster.vace_propagation:make_vace",
+            "realmaster.families.vace:make_vace",
             "a Wan VACE model led by the anchors and the engine's geometry",
             packages=("torch", "diffusers"),
         ),
