@@ -176,11 +176,6 @@ class InContextTransformer(WanTransformer3DModel):
         return x.reshape(batch, -1, frames, height, width)
 
 
-def modulation_bytes(num_tokens: int, dim: int, num_segments: int) -> tuple[int, int]:
-    """Bytes of one block's modulation table, float32: (once per segment, once per token)."""
-    return num_segments * 6 * dim * 4, num_tokens * 6 * dim * 4
-
-
 def _modulated(
     x: Tensor, norm: nn.Module, shift: Tensor, scale: Tensor, lengths: tuple[int, ...]
 ) -> Tensor:

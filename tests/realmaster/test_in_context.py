@@ -1,5 +1,6 @@
 """The in-context forward beside the stock one: same numbers, far less modulation."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,9 @@ import torch
 from diffusers import WanTransformer3DModel
 from torch import Tensor, nn
 
-from benchmarks.activations import peak_bytes
-from realmaster.families.architectures import TRANSFORMERS
+from benchmarks.activations import Passes, ltx2, modulation_bytes, peak_bytes, wan
 from realmaster.flow_matching import euler_step, noised, schedule, shifted, velocity
-from realmaster.in_context import InContextTransformer, Segment, modulation_bytes
+from realmaster.in_context import InContextTransformer, Segment
 from tests.realmaster.families.tiny_checkpoint import TRANSFORMER
 
 CONFIG = {**TRANSFORMER, "num_layers": 3}
@@ -183,7 +183,7 @@ def test_gradients_with_and_without_checkpointing_agree(
 
 def test_modulation_of_the_5b_model_at_720p_is_a_hundredth() -> None:
     """121 frames of 1280x704: 31 x 44 x 80 / 4 tokens and as many of the reference."""
-    ours, stock = modulation_bytes(2 * 31 * 22 * 40, 3072, 2)
+    ours, stock = modulation_bytes(2 * 31 * 22 * 40, 6 * 3072, 2, 4)
     assert stock == pytest.approx(4.0e9, rel=0.02)
     assert ours <= stock / 100
 
@@ -204,21 +204,20 @@ def test_flow_matching_walks_a_straight_line() -> None:
     torch.testing.assert_close(half[1], clean[1])
 
 
-def test_the_5b_model_at_720p_takes_less_than_half_of_the_stock_forwards_memory() -> None:
-    """Two of its thirty blocks, 121 frames and their reference, counted on the meta device."""
-    config = {**TRANSFORMERS["wan2.2-5b"], "num_layers": 2}
+@pytest.mark.parametrize(
+    ("made", "share", "saved"),
+    [(lambda: wan("wan2.2-5b", 16), 0.6, 4e9), (lambda: ltx2("ltx-2.3"), 0.4, 2e9)],
+)
+def test_a_full_size_pass_takes_far_less_than_the_stock_forward(
+    made: Callable[[], Passes], share: float, saved: float
+) -> None:
+    """Two blocks, 121 frames and their reference, bf16, counted on the meta device."""
     with torch.device("meta"):
-        ours, stock = InContextTransformer(**config), WanTransformer3DModel(**config)
-        latents, text = torch.empty(1, 48, 31, 44, 80), torch.empty(1, 512, 4096)
-        segments = [
-            Segment(latents, torch.zeros(1), predicted=True),
-            Segment(latents, torch.zeros(1)),
-        ]
-        per_token = torch.zeros(1, 2 * 31 * 22 * 40)
-        taken = peak_bytes(lambda: ours(segments, None, text))
-        stocks = peak_bytes(lambda: stock(torch.cat([latents, latents], 2), per_token, text))
-    assert taken < 0.6 * stocks
-    assert stocks - taken > 4e9
+        passes = made()
+        ours, stock = peak_bytes(passes.ours), peak_bytes(passes.stock)
+    assert ours < share * stock
+    assert stock - ours > saved
+    assert passes.modulation[0] <= passes.modulation[1] / 100
 
 
 def test_bytes_are_counted_while_tensors_live() -> None:
