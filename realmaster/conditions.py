@@ -125,8 +125,8 @@ def clip_conditions(
 ) -> U8:
     """Pictures (T, H, W, 3) u8 of a clip on one scale, so that nothing pumps from frame to frame.
 
-    Where nothing moved into the first frame (motion is unknown after a cut), it shows the second's
-    motion, as VACE's own annotator does. Raises MissingBufferError where a frame lacks what the kind needs.
+    Where the first frame's motion is unknown, after a cut, it shows the second's, as VACE's own
+    annotator does. Raises MissingBufferError where a frame lacks what the kind needs.
     """
     for frame in frames:
         require(frame, kind)
@@ -179,7 +179,7 @@ def flow_picture(flow: F32, fastest: float) -> U8:
     NaN is white: the wheel has no color for it. Baker et al. 2011, as RAFT's flow_viz draws it.
     """
     wheel = _wheel()
-    dx, dy = np.moveaxis(np.nan_to_num(flow, nan=0.0), -1, 0) / max(fastest, 1e-6)
+    dx, dy = np.moveaxis(np.nan_to_num(flow, nan=0.0) + np.float32(0), -1, 0) / max(fastest, 1e-6)
     radius = np.hypot(dx, dy)[..., None]
     place = (np.arctan2(-dy, -dx) / np.pi + 1) / 2 * (len(wheel) - 1)
     below = np.floor(place).astype(np.intp)
