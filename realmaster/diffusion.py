@@ -15,15 +15,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from huggingface_hub import hf_hub_download, list_repo_files
 
 from capture_bridge.errors import SetupError
 from capture_bridge.images import read_png
 from realmaster.adapters import Adapter, check_base, read_adapter
+from realmaster.families.attention import check_attention
 from realmaster.families.clips import U8, Clips, resized, working_size
-from realmaster.families.fit import Fit, choose, device_for, free_gib, next_fit
+from realmaster.families.fit import (
+    Fit,
+    choose,
+    device_for,
+    free_gib,
+    next_fit,
+    when_quantized,
+)
 from realmaster.families.opening import Opening, open_video
 from realmaster.families.presets import PRESETS, Preset
+from realmaster.families.quantized import check_gguf, quantized_gib
+from realmaster.families.weights import found_file
 from realmaster.flow_matching import schedule
 from realmaster.tiers import End, ModelOptions
 from realmaster.windows import Windows, enhance_in_windows, missed_end, seams
@@ -48,9 +57,16 @@ class DiffusionModel:
         self._options = options
         self._preset = _preset(name, options)
         self._device = device_for(name, self._preset)
+        if options.attention:
+            check_attention(options.attention, self._device)
+        self._gguf = _gguf_files(name, self._preset, options)
+        if self._gguf or options.quantize != "none":
+            gib = quantized_gib(self._gguf, options.quantize, self._preset.weights_gib)
+            self._preset = when_quantized(self._preset, gib)
         self._fit = _fit(name, self._preset, options, self._device)
         self._adapters = [
-            (read_adapter(_adapter_file(source)), options.strength) for source in options.adapter
+            (read_adapter(found_file(source, ".safetensors", "adapter")), options.strength)
+            for source in options.adapter
         ]
         for adapter, _ in self._adapters:
             check_base(adapter, name, (self._preset.source, *self._preset.also_known_as, name))
@@ -112,9 +128,18 @@ class DiffusionModel:
         preset = self._preset
         guided = preset.guidance != 1 or preset.guidance_low not in (None, 1)
         prompts = (self._prompt(), self._options.negative) if guided else (self._prompt(),)
-        video = open_video(
-            Opening(preset, prompts, self._adapters, self._fit, self._device, preset.fps)
+        opening = Opening(
+            preset,
+            prompts,
+            self._adapters,
+            self._fit,
+            self._device,
+            preset.fps,
+            quantize=self._options.quantize,
+            gguf=self._gguf,
+            attention=self._options.attention,
         )
+        video = open_video(opening)
         at = working_size(size, preset.size, video.spatial_multiple * self._stride)
         log.info("%s at %dx%d on %s, fit: %s", self.name, *at, self._device, self._fit)
         sigmas = preset.sigmas or schedule(preset.steps, preset.shift).tolist()
@@ -133,8 +158,9 @@ class DiffusionModel:
             "preset": asdict(replace(self._preset, vram_gib={})),
             "options": {
                 **asdict(self._options),
-                **dict.fromkeys(("adapter", "fit", "first_frame", "last_frame"), ""),
+                **dict.fromkeys(("adapter", "fit", "first_frame", "last_frame", "gguf"), ""),
             },
+            "gguf": [(path.name, path.stat().st_size) for path in self._gguf],
             "photos": {
                 end: hashlib.sha256(path.read_bytes()).hexdigest() for end, path in photos.items()
             },
@@ -150,6 +176,8 @@ def _preset(name: str, options: ModelOptions) -> Preset:
     source = options.weights or preset.source
     if not source:
         raise SetupError(f"{name} has no weights of its own: give --weights FOLDER")
+    if source.endswith(".gguf"):
+        raise SetupError(f"--weights {source}: give it as --gguf, it holds the transformer alone")
     if options.steps is not None and not 1 <= options.steps <= 1000:
         raise SetupError(f"--steps {options.steps}: from 1 to 1000 are possible")
     return replace(
@@ -179,32 +207,25 @@ def _photo(path: Path, end: End, size: tuple[int, int]) -> U8:
 
 
 def _fit(name: str, preset: Preset, options: ModelOptions, device: str) -> Fit:
+    quantized = options.gguf or options.quantize != "none"
+    if options.fit == "fp8" and quantized:
+        raise SetupError("--fit fp8: the weights are quantized already; offload is possible")
     if options.fit != "auto":
         return options.fit
     return choose(name, preset, free_gib(device))
 
 
-def _adapter_file(source: str) -> Path:
-    """A file of that path, or the one .safetensors of a Hub id (`owner/name[/file]`)."""
-    path = Path(source)
-    if path.suffix == ".safetensors" and (path.exists() or source.count("/") != 2):
-        return path
-    owner, _, rest = source.partition("/")
-    name, _, file = rest.partition("/")
-    try:
-        files = [file] if file else list_repo_files(f"{owner}/{name}")
-        found = [entry for entry in files if entry.endswith(".safetensors")]
-        if len(found) == 1:
-            return Path(hf_hub_download(f"{owner}/{name}", found[0]))
-    except (OSError, ValueError) as error:
-        raise SetupError(
-            f"the adapter {source} is no file here, and the Hub does not give it: "
-            f"{str(error).splitlines()[0]}"
-        ) from error
-    raise SetupError(
-        f"{source} holds {len(found)} adapters ({', '.join(found[:4])}): name one as "
-        f"{owner}/{name}/FILE.safetensors"
-    )
+def _gguf_files(name: str, preset: Preset, options: ModelOptions) -> tuple[Path, ...]:
+    """The files of --gguf, one for each of the preset's transformers. SetupError."""
+    files = tuple(found_file(source, ".gguf", "transformer") for source in options.gguf)
+    wanted = 1 if preset.boundary is None else 2
+    if files and options.quantize != "none":
+        raise SetupError("--gguf with --quantize: a GGUF file is quantized already, give one")
+    if files and len(files) != wanted:
+        raise SetupError(f"--gguf: {name} takes {wanted}, not {len(files)}")
+    for path in files:
+        check_gguf(path)
+    return files
 
 
 def _reference_stride(adapters: list[Adapter]) -> int:

@@ -43,6 +43,15 @@ class ModelOptions:
     """(width, height) whose number of pixels it works at."""
     weights: Annotated[str | None, tyro.conf.arg(metavar="FOLDER")] = None
     """A folder in diffusers' layout or a Hub id in the place of the preset's weights."""
+    gguf: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[FILE.gguf [FILE.gguf ...]]")] = ()
+    """A quantized transformer in the place of the preset's: a file, or owner/name/FILE.gguf on the
+    Hub. wan2.2-a14b takes two, that for much noise first."""
+    quantize: Literal["none", "int8", "float8"] = "none"
+    """Quantize the transformer while it is loaded: int8 halves it on every GPU, float8 is quicker
+    as well on RTX 40, H100 and later."""
+    attention: Annotated[str, tyro.conf.arg(metavar="BACKEND")] = ""
+    """Which of diffusers' attention backends computes, such as sage or _flash_3_hub; PyTorch's own
+    by default. A wrong name lists those at hand."""
     fit: Literal["auto", "none", "offload", "fp8"] = "auto"
     """How video memory is saved; auto picks by what is free and says so."""
 

@@ -3,6 +3,7 @@
 The choice is a table (presets.py) against the free memory; it is said, and never silent.
 """
 
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import torch
@@ -44,6 +45,13 @@ def choose(name: str, preset: Preset, free: float) -> Fit:
         f"{name} needs {least:g} GiB of free video memory at the least, there are {free:.1f}: "
         "close other programs, or take a smaller model (`realmaster doctor` lists them)"
     )
+
+
+def when_quantized(preset: Preset, gib: float) -> Preset:
+    """The preset whose transformers take `gib`; their weights are in 8 bits or less already."""
+    table = {fit: gib_of for fit, gib_of in preset.vram_gib.items() if fit != "fp8"}
+    table["none"] -= preset.weights_gib - gib
+    return replace(preset, vram_gib=table)
 
 
 def next_fit(fit: Fit, preset: Preset) -> Fit | None:

@@ -16,10 +16,13 @@ from realmaster.families.ltx2_transformer import InContextLtx2Transformer, Token
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ltx2Prompt:
-    """What the text connectors made for the picture: video (1, T, D), mask (1, T) of 0 and 1."""
+    """What the text connectors made for the picture: video (1, T, D).
+
+    mask: (1, T), 0 where a token is padding; None where none is.
+    """
 
     video: Tensor
-    mask: Tensor
+    mask: Tensor | None
 
 
 class Ltx2Video:
@@ -80,18 +83,18 @@ class Ltx2Video:
         scale = float(self._transformer.config.timestep_scale_multiplier)
         time = torch.full((1,), sigma * scale, device=x.device)
         clean = torch.zeros(1, device=x.device)
-        coords = self._coords((held + frames, height, width), x.device)
+        coords = self.coords((held + frames, height, width), x.device)
         segments = [
-            TokenSegment(_tokens(x.to(self._dtype)), coords[:, :, num_held:], time, predicted=True),
+            TokenSegment(to_tokens(x.to(self._dtype)), coords[:, :, num_held:], time, predicted=True),
             TokenSegment(
-                _tokens(reference), self._coords(reference.shape[2:], x.device, stride), clean
+                to_tokens(reference), self.coords(reference.shape[2:], x.device, stride), clean
             ),
         ]
         if anchors is not None:
-            segments.insert(0, TokenSegment(_tokens(anchors), coords[:, :, :num_held], clean))
+            segments.insert(0, TokenSegment(to_tokens(anchors), coords[:, :, :num_held], clean))
         if ending is not None:
             at = (held + frames - 1) * self.temporal_factor
-            segments.append(TokenSegment(_tokens(ending), self._picture_at(at, ending), clean))
+            segments.append(TokenSegment(to_tokens(ending), self._picture_at(at, ending), clean))
 
         def run(prompt: Ltx2Prompt) -> Tensor:
             made: Tensor
@@ -104,7 +107,7 @@ class Ltx2Video:
         away = run(self._negative)
         return away + self._guidance * (velocity - away)
 
-    def _coords(self, size: Sequence[int], device: torch.device, stride: int = 1) -> Tensor:
+    def coords(self, size: Sequence[int], device: torch.device, stride: int = 1) -> Tensor:
         """(1, 3, L, 2): from where to where each token reaches in seconds, rows and columns."""
         coords: Tensor = self._transformer.rope.prepare_video_coords(
             1, *size, device, fps=self._fps
@@ -115,7 +118,7 @@ class Ltx2Video:
 
     def _picture_at(self, frame: int, latents: Tensor) -> Tensor:
         """(1, 3, L, 2) of a single picture that stands at `frame` of the clip."""
-        coords = self._coords(latents.shape[2:], latents.device)
+        coords = self.coords(latents.shape[2:], latents.device)
         coords[:, 0] += frame / self._fps
         return coords
 
@@ -128,6 +131,6 @@ class Ltx2Video:
         return mean, std / self._vae.config.scaling_factor
 
 
-def _tokens(latents: Tensor) -> Tensor:
+def to_tokens(latents: Tensor) -> Tensor:
     """(1, C, F, H, W) -> (1, F H W, C)."""
     return latents.flatten(2).transpose(1, 2)

@@ -44,12 +44,13 @@ class TokenSegment:
 class Surroundings(NamedTuple):
     """What every block is given beside the tokens.
 
-    text: (B, T, D). mask: (B, 1, T), added to attention's logits. modulation: (B, S, 6 or 9 times
-    D) of segments of `lengths` tokens. text_modulation: (B, 1, 2 D), or None. rotary: cos and sin.
+    text: (B, T, D). mask: (B, 1, T), added to attention's logits, or None. modulation: (B, S, 6 or
+    9 times D) of segments of `lengths` tokens. text_modulation: (B, 1, 2 D), or None. rotary: cos
+    and sin.
     """
 
     text: Tensor
-    mask: Tensor
+    mask: Tensor | None
     modulation: Tensor
     lengths: tuple[int, ...]
     text_modulation: Tensor | None
@@ -115,8 +116,8 @@ class InContextLtx2Transformer(LTX2VideoTransformer3DModel):
     ) -> Any:
         """Of segments: the velocities (B, N, C) of those that are `predicted`.
 
-        They are followed by text (B, T, D), its mask (B, T) and the noise's timestep (B,). Of a
-        tensor: what the stock class does.
+        They are followed by text (B, T, D), its mask (B, T) or None, and the noise's timestep (B,).
+        Of a tensor: what the stock class does.
         """
         if isinstance(hidden_states, Tensor):
             return super().forward(hidden_states, *args, **kwargs)
@@ -131,7 +132,11 @@ class InContextLtx2Transformer(LTX2VideoTransformer3DModel):
                     delattr(module, name)
 
     def _forward_segments(
-        self, segments: Sequence[TokenSegment], text: Tensor, mask: Tensor, timestep: Tensor
+        self,
+        segments: Sequence[TokenSegment],
+        text: Tensor,
+        mask: Tensor | None,
+        timestep: Tensor,
     ) -> list[Tensor]:
         batch = timestep.shape[0]
         lengths = tuple(segment.tokens.shape[1] for segment in segments)
@@ -148,7 +153,7 @@ class InContextLtx2Transformer(LTX2VideoTransformer3DModel):
             text = self.caption_projection(text)
         given = Surroundings(
             text,
-            ((1 - mask.to(x.dtype)) * _MASKED)[:, None],
+            None if mask is None else ((1 - mask.to(x.dtype)) * _MASKED)[:, None],
             modulation,
             lengths,
             text_modulation,

@@ -5,6 +5,7 @@ One function per family, in a table; what comes out is a clips.LatentVideo.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -14,12 +15,14 @@ from torch import Tensor
 
 from capture_bridge.errors import SetupError
 from realmaster.adapters import Adapter, attach
+from realmaster.families.attention import choose_attention
 from realmaster.families.clips import LatentVideo
 from realmaster.families.fit import Fit, place
 from realmaster.families.ltx2 import Ltx2Prompt, Ltx2Video
 from realmaster.families.ltx2_transformer import InContextLtx2Transformer
 from realmaster.families.presets import FamilyName, Preset
 from realmaster.families.prompts import Embedding, prompt_embeddings
+from realmaster.families.quantized import Quantize, load_gguf, torchao_options
 from realmaster.families.wan import Text, WanVideo
 from realmaster.families.weights import load
 from realmaster.in_context import InContextTransformer
@@ -27,7 +30,11 @@ from realmaster.in_context import InContextTransformer
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a run asks for. prompts: the prompt, and with guidance what it leads away from."""
+    """What a run asks for. prompts: the prompt, and with guidance what it leads away from.
+
+    gguf: files in the place of the transformers' weights, one for each. attention: a backend's
+    name, or "" for PyTorch's own.
+    """
 
     preset: Preset
     prompts: tuple[str, ...]
@@ -35,6 +42,9 @@ class Opening:
     fit: Fit
     device: str
     fps: float
+    quantize: Quantize = "none"
+    gguf: Sequence[Path] = ()
+    attention: str = ""
 
 
 def open_video(opening: Opening) -> LatentVideo:
@@ -59,7 +69,7 @@ def _open_wan(opening: Opening) -> LatentVideo:
 
 def _open_ltx2(opening: Opening) -> LatentVideo:
     prompts = [
-        Ltx2Prompt(*(_part(embedding, name, opening) for name in ("video", "mask")))
+        _ltx2_prompt(_part(embedding, "video", opening), _part(embedding, "mask", opening))
         for embedding in _embeddings(opening)
     ]
     vae = _autoencoder(AutoencoderKLLTX2Video, opening)
@@ -74,13 +84,19 @@ def _open_ltx2(opening: Opening) -> LatentVideo:
     )
 
 
+def _ltx2_prompt(video: Tensor, mask: Tensor) -> Ltx2Prompt:
+    """A mask that masks nothing is left out: not every attention backend takes one."""
+    return Ltx2Prompt(video, None if bool(mask.all()) else mask)
+
+
 _FAMILIES: Mapping[FamilyName, Callable[[Opening], LatentVideo]] = MappingProxyType(
     {"wan": _open_wan, "ltx2": _open_ltx2}
 )
 
 
 def _dtype(opening: Opening) -> torch.dtype:
-    return torch.bfloat16 if opening.device.startswith("cuda") else torch.float32
+    short = opening.device.startswith("cuda") or opening.quantize != "none"
+    return torch.bfloat16 if short else torch.float32
 
 
 def _embeddings(opening: Opening) -> list[Embedding]:
@@ -106,10 +122,18 @@ def _autoencoder(component: Any, opening: Opening) -> Any:
 
 
 def _transformer(component: Any, name: str, opening: Opening) -> Any:
-    made = load(component, opening.preset.source, name, torch_dtype=_dtype(opening))
+    source, dtype = opening.preset.source, _dtype(opening)
+    if opening.gguf:
+        path = opening.gguf[name != "transformer"]
+        made = load_gguf(component, path, source, name, dtype)
+    else:
+        options = torchao_options(opening.quantize)
+        made = load(component, source, name, torch_dtype=dtype, **options)
     if opening.adapters:
         attach(made, opening.adapters)
     if isinstance(made, InContextLtx2Transformer):
         made.drop_sound()
+    if opening.attention:
+        choose_attention(made, opening.attention, opening.device)
     place(made, opening.fit, opening.device)
     return made

@@ -19,8 +19,9 @@ class Preset:
     the number of pixels. fresh, overlap: frames of a window (windows.py). steps, shift, guidance:
     of the flow (guidance 1 runs the model once a step). boundary: the noise level below which the
     second expert takes over, with `guidance_low`. sigmas: noise levels of a distilled model, which
-    rule over steps and shift. vram_gib: {what is done to fit: memory that
-    suffices at `size`, estimated from the weights' bytes and the activations}.
+    rule over steps and shift. vram_gib: {what is done to fit: memory that suffices at `size`,
+    estimated from the weights' bytes and the activations}. weights_gib: of the transformers in 16
+    bits, as they come to the card.
     """
 
     family: FamilyName
@@ -33,6 +34,7 @@ class Preset:
     shift: float
     guidance: float
     vram_gib: Mapping[str, float]
+    weights_gib: float
     fresh: int = 48
     overlap: int = 9
     boundary: float | None = None
@@ -58,6 +60,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             fresh=24,
             overlap=5,
             vram_gib={"none": 0.5},
+            weights_gib=0.0,
         ),
         "wan2.2-5b": Preset(
             family="wan",
@@ -70,6 +73,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             shift=5.0,
             guidance=5.0,
             vram_gib={"none": 24, "offload": 16, "fp8": 12},
+            weights_gib=9.3,
             also_known_as=("Wan2.2-TI2V-5B",),
         ),
         "wan2.1-1.3b": Preset(
@@ -83,6 +87,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             shift=3.0,
             guidance=5.0,
             vram_gib={"none": 12, "offload": 8, "fp8": 6},
+            weights_gib=2.6,
             also_known_as=("Wan2.1-T2V-1.3B",),
         ),
         "wan2.1-14b": Preset(
@@ -96,6 +101,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             shift=5.0,
             guidance=5.0,
             vram_gib={"none": 48, "offload": 32, "fp8": 24},
+            weights_gib=26.6,
             also_known_as=("Wan2.1-T2V-14B",),
         ),
         "wan2.2-a14b": Preset(
@@ -111,6 +117,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             guidance_low=3.0,
             boundary=0.875,
             vram_gib={"none": 80, "offload": 40, "fp8": 24},
+            weights_gib=53.3,
             also_known_as=("Wan2.2-T2V-A14B",),
         ),
         "ltx-2.3": Preset(
@@ -124,7 +131,8 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             shift=1.0,
             guidance=1.0,
             sigmas=(1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875, 0.0),
-            vram_gib={"none": 64, "offload": 32, "fp8": 24},
+            vram_gib={"none": 52, "offload": 32, "fp8": 24},
+            weights_gib=24.4,
             also_known_as=("LTX-2.3", "ltx-2.3-22b-dev", "ltx-2.3-22b-distilled"),
         ),
     }

@@ -5,13 +5,19 @@ safetensors alone: a checkpoint that needs unpickling is refused.
 
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import hf_hub_download, list_repo_files
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 from safetensors import SafetensorError
 
 from capture_bridge.errors import SetupError
+
+#: What loaders raise over files that are damaged, or over hardware that a dtype needs.
+_DAMAGED = (SafetensorError, ValueError, LookupError, RuntimeError, EOFError, TypeError)
 
 
 def load(component: Any, source: str, subfolder: str, **options: Any) -> Any:
@@ -21,15 +27,47 @@ def load(component: Any, source: str, subfolder: str, **options: Any) -> Any:
     is_hub_id = not local.exists() and re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", source)
     if not is_hub_id and not (local / subfolder).is_dir():
         raise SetupError(f"{where}: there is no such folder; it must be in diffusers' layout")
+    with damaged_or_absent(where, source):
+        made = component.from_pretrained(source, subfolder=subfolder, **options)
+    return made.eval() if hasattr(made, "eval") else made
+
+
+@contextmanager
+def damaged_or_absent(where: str, source: str) -> Iterator[None]:
+    """Turns whatever a loader raises over `where`, of the model `source`, into a SetupError."""
     try:
         with warnings.catch_warnings():  # diffusers passes the Hub what the Hub has dropped
             warnings.filterwarnings("ignore", message="The `local_dir_use_symlinks`")
-            made = component.from_pretrained(source, subfolder=subfolder, **options)
-    except (SafetensorError, ValueError, KeyError, RuntimeError, EOFError) as error:
+            yield
+    except _DAMAGED as error:
         raise SetupError(f"{where} is damaged or another model: {_first_line(error)}") from error
     except OSError as error:
         raise SetupError(_absent(where, source, error)) from error
-    return made.eval() if hasattr(made, "eval") else made
+
+
+def found_file(source: str, suffix: str, what: str) -> Path:
+    """A file of that path, or the one with that suffix of a Hub id (`owner/name[/file]`)."""
+    path = Path(source)
+    if path.suffix == suffix and (path.exists() or source.count("/") != 2):
+        return path
+    if path.is_file():
+        raise SetupError(f"the {what} {source} is no {suffix} file")
+    owner, _, rest = source.partition("/")
+    name, _, file = rest.partition("/")
+    try:
+        files = [file] if file else list_repo_files(f"{owner}/{name}")
+        found = [entry for entry in files if entry.endswith(suffix)]
+        if len(found) == 1:
+            return Path(hf_hub_download(f"{owner}/{name}", found[0]))
+    except (OSError, ValueError) as error:
+        raise SetupError(
+            f"the {what} {source} is no file here, and the Hub does not give it: "
+            f"{_first_line(error)}"
+        ) from error
+    raise SetupError(
+        f"{source} holds {len(found)} files {suffix} ({', '.join(found[:4])}): name one as "
+        f"{owner}/{name}/FILE{suffix}"
+    )
 
 
 def _absent(where: str, source: str, error: OSError) -> str:

@@ -195,6 +195,11 @@ def test_a_preset_without_a_gpu_names_what_it_needs(name: str) -> None:
         (["--model", "tiny", "--weights", "W", "--first-frame", "P"], "must be the same"),
         (["--model", "tiny", "--weights", "W", "--last-frame", "none.png"], "no such file"),
         (["--model", "tiny", "--weights", "W", "--last-frame", "P"], "show the last frame"),
+        (["--model", "tiny", "--weights", "W", "--attention", "sage"], "at hand on cpu are native"),
+        (["--model", "tiny", "--weights", "W", "--gguf", "none.gguf"], "cannot read"),
+        (["--model", "tiny", "--weights", "W", "--gguf", "P"], "is no .gguf file"),
+        (["--model", "tiny", "--weights", "t.gguf"], "give it as --gguf"),
+        (["--model", "tiny", "--weights", "W", "--quantize", "int8", "--fit", "fp8"], "already"),
     ],
 )
 def test_a_users_mistake_is_one_line(
