@@ -78,6 +78,11 @@ class SessionFrame:
         self.t_recv_ns = t_recv_ns
 
     @property
+    def session(self) -> "SessionReader":
+        """The session that it is a frame of."""
+        return self._session
+
+    @property
     def header(self) -> FrameHeader:
         """The header as recorded; its descriptors say how the buffers are stored."""
         return self._record.header
