@@ -11,11 +11,12 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 import torch
-from diffusers import AutoencoderKLWan
+from diffusers import AutoencoderKLLTX2Video, AutoencoderKLWan
 from torch import Tensor
 
-from capture_bridge.errors import SetupError
 from realmaster.families.clips import LatentVideo
+from realmaster.families.ltx2 import Ltx2Prompt, Ltx2Video, to_tokens
+from realmaster.families.ltx2_transformer import InContextLtx2Transformer, TokenSegment
 from realmaster.families.presets import FamilyName
 from realmaster.families.prompts import Embedding
 from realmaster.families.wan import Text, WanVideo
@@ -82,22 +83,92 @@ class WanBase:
         return WanVideo([self.transformer], self._vae, Text(embedding["prompt"].to(like)))
 
 
-def wan_segments(batch: Batch, draw: Draw) -> list[Segment]:
-    """The batch as segments: the target in parts that may be held, then the reference.
+class Ltx2Base:
+    """Base of LTX-2, the picture's stream alone."""
 
-    A part is clean and at timestep 0 in the samples that hold it, and noised in the others.
-    """
+    def __init__(self, transformer: InContextLtx2Transformer, vae: AutoencoderKLLTX2Video) -> None:
+        transformer.drop_sound()
+        self.transformer = transformer
+        self._vae = vae
+        silent = self._video(Ltx2Prompt(torch.empty(0), None), 24.0)
+        self.encode = torch.no_grad()(silent.encode)
+        self.temporal_factor = silent.temporal_factor
+        self.spatial_multiple = silent.spatial_multiple
+
+    def predict(self, model: Any, batch: Batch, draw: Draw) -> Tensor:
+        """See Base."""
+        placed = self._video(Ltx2Prompt(torch.empty(0), None), batch.fps)
+        scale = float(self.transformer.config.timestep_scale_multiplier)
+        count, _, _, height, width = batch.target.shape
+        coords = placed.coords(batch.target.shape[2:], batch.target.device)
+        segments = [
+            TokenSegment(
+                to_tokens(part.latents),
+                coords[:, :, part.start * height * width : part.end * height * width].expand(
+                    count, -1, -1, -1
+                ),
+                part.sigma * scale,
+                predicted=True,
+            )
+            for part in noised_parts(batch, draw)
+        ]
+        if batch.reference is not None:
+            coords = placed.coords(batch.reference.shape[2:], batch.target.device, batch.stride)
+            segments.append(
+                TokenSegment(
+                    to_tokens(batch.reference),
+                    coords.expand(count, -1, -1, -1),
+                    torch.zeros_like(draw.sigma),
+                )
+            )
+        mask = batch.text["mask"]
+        told = (batch.text["video"], None if bool(mask.all()) else mask)
+        parts = model(segments, *told, draw.sigma * scale)
+        return torch.cat(parts, 1).transpose(1, 2).reshape(batch.target.shape)
+
+    def video(self, embedding: Embedding, fps: float) -> LatentVideo:
+        """See Base."""
+        like = next(self.transformer.parameters())
+        mask = embedding["mask"].to(like)
+        prompt = Ltx2Prompt(embedding["video"].to(like), None if bool(mask.all()) else mask)
+        return self._video(prompt, fps)
+
+    def _video(self, prompt: Ltx2Prompt, fps: float) -> Ltx2Video:
+        return Ltx2Video(self.transformer, self._vae, prompt, fps=fps)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """Latent frames `start` to `end` of a batch's targets, (B, C, F, H, W), at levels (B,)."""
+
+    latents: Tensor
+    sigma: Tensor
+    start: int
+    end: int
+
+
+def noised_parts(batch: Batch, draw: Draw) -> list[Part]:
+    """The target in parts that may be held: clean, at level 0, in the samples that hold them."""
     x = noised(batch.target, draw.noise, draw.sigma).to(batch.target)
-    clean = torch.zeros_like(draw.sigma)
-    segments = []
+    parts = []
     for start, end in pairwise([0, *batch.lengths, batch.target.shape[2]]):
         held = draw.held >= end
         latents = torch.where(
             held[:, None, None, None, None], batch.target[:, :, start:end], x[:, :, start:end]
         )
-        time = torch.where(held, clean, draw.sigma * TIMESTEPS)
-        segments.append(Segment(latents, time, first_frame=start, predicted=True))
+        sigma = torch.where(held, torch.zeros_like(draw.sigma), draw.sigma)
+        parts.append(Part(latents, sigma, start, end))
+    return parts
+
+
+def wan_segments(batch: Batch, draw: Draw) -> list[Segment]:
+    """The batch as segments: the target's parts, then the reference."""
+    segments = [
+        Segment(part.latents, part.sigma * TIMESTEPS, first_frame=part.start, predicted=True)
+        for part in noised_parts(batch, draw)
+    ]
     if batch.reference is not None:
+        clean = torch.zeros_like(draw.sigma)
         segments.append(Segment(batch.reference, clean, stride=batch.stride))
     return segments
 
@@ -109,13 +180,18 @@ def _open_wan(source: str, dtype: torch.dtype, device: str) -> Base:
     return WanBase(transformer, vae)
 
 
+def _open_ltx2(source: str, dtype: torch.dtype, device: str) -> Base:
+    transformer = load(InContextLtx2Transformer, source, "transformer", torch_dtype=dtype)
+    vae = load(AutoencoderKLLTX2Video, source, "vae", torch_dtype=dtype).to(device)
+    vae.requires_grad_(False)
+    return Ltx2Base(transformer, vae)
+
+
 _FAMILIES: Mapping[FamilyName, Callable[[str, torch.dtype, str], Base]] = MappingProxyType(
-    {"wan": _open_wan}
+    {"wan": _open_wan, "ltx2": _open_ltx2}
 )
 
 
 def open_base(family: FamilyName, source: str, dtype: torch.dtype, device: str) -> Base:
     """The base from its weights, the autoencoder on the device. SetupError."""
-    if family not in _FAMILIES:
-        raise SetupError(f"the family {family} cannot be trained here; {', '.join(_FAMILIES)} can")
     return _FAMILIES[family](source, dtype, device)

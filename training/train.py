@@ -7,7 +7,7 @@
     OUTPUT/validation/             render, result and target, side by side
     OUTPUT/logs/                   for TensorBoard
 
-Started by `accelerate launch`, every process runs this and they share the work.
+Started by torchrun (or accelerate launch), every process runs this and they share the work.
 """
 
 import hashlib

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,7 +25,7 @@ class Train:
 
     Writes OUTPUT/adapter.safetensors, for `realmaster enhance --adapter OUTPUT`. A run that was cut
     off goes on with --resume, to the very weights of one that was not. For several GPUs:
-    accelerate launch -m realmaster.cli train …
+    torchrun --nproc-per-node 8 -m realmaster.cli train …
     """
 
     recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
@@ -86,6 +87,9 @@ class Train:
             resume=self.resume,
             overwrite=self.overwrite,
         )
+        if os.environ.get("RANK", "0") != "0":  # one of several processes: the first one speaks
+            training.train(run, encoding=lambda *_: None, training=lambda *_: None)
+            return 0
         with progress_bar("encode", "clip") as encoding, training_bar("train") as bar:
             result = training.train(run, encoding=encoding, training=bar)
         print(f"{self.output}: step {result.step}, {_summary(result)}")

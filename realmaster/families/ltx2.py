@@ -85,7 +85,9 @@ class Ltx2Video:
         clean = torch.zeros(1, device=x.device)
         coords = self.coords((held + frames, height, width), x.device)
         segments = [
-            TokenSegment(to_tokens(x.to(self._dtype)), coords[:, :, num_held:], time, predicted=True),
+            TokenSegment(
+                to_tokens(x.to(self._dtype)), coords[:, :, num_held:], time, predicted=True
+            ),
             TokenSegment(
                 to_tokens(reference), self.coords(reference.shape[2:], x.device, stride), clean
             ),

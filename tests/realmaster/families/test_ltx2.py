@@ -192,7 +192,7 @@ def test_a_smaller_reference_reaches_as_far() -> None:
     whole, half = torch.zeros(1, 8, 2, 4, 4), torch.zeros(1, 8, 2, 2, 2)
 
     def reach(latents: Tensor, stride: int) -> list[float]:
-        coords = made._coords(latents.shape[2:], latents.device, stride)
+        coords = made.coords(latents.shape[2:], latents.device, stride)
         values: list[float] = coords.amax((0, 2, 3)).tolist()
         return values
 
