@@ -13,10 +13,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from capture_bridge.clips import Clip, ClipPlan, ClipRules, find_clips
+from capture_bridge.clips import MIN_LENGTH, Clip, ClipPlan, ClipRules, find_clips
 from capture_bridge.errors import SessionError
 from capture_bridge.session import SessionFrame, SessionReader
-from realmaster.gates import Verdict
+from realmaster.anchors import AnchorRules, EditedAnchors
+from realmaster.gates import Limits, Verdict
 from realmaster.pair_exports import write_exports
 from realmaster.pair_folder import PairFolder, going_on
 from realmaster.pair_record import PairRecord
@@ -35,28 +36,24 @@ Progress = Callable[[int, int, str], None]
 class PairSettings:
     """How all pairs of one folder are made; the folder keeps them and takes no others.
 
-    size: (width, height) of the videos; None: the session's, rounded down (pair_videos.py).
+    editor, propagator: names of their tables. caption: what trainers are told of every clip;
+    prompt: what the editor is told. size: (width, height) of the videos; None: the session's,
+    rounded down (pair_videos.py).
     """
 
     editor: str
     propagator: str
     caption: str
+    prompt: str = ""
     size: tuple[int, int] | None = None
     rules: ClipRules = field(default_factory=ClipRules)
+    anchors: AnchorRules = field(default_factory=AnchorRules)
+    limits: Limits = field(default_factory=Limits)
     propagation: PropagationOptions = field(default_factory=PropagationOptions)
 
     def to_json(self) -> Mapping[str, Any]:
         """As the folder keeps them."""
         return asdict(self)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class EditedAnchors:
-    """pictures: index into the clip -> (H, W, 3); empty where an edit was refused: reasons say."""
-
-    pictures: Mapping[int, U8]
-    figures: Mapping[str, float]
-    reasons: tuple[str, ...] = ()
 
 
 class Stages(Protocol):
@@ -280,8 +277,8 @@ def _renders(frames: Sequence[SessionFrame]) -> Iterator[U8]:
 def _no_clips(plans: Sequence[tuple[Path, ClipPlan]], rules: ClipRules) -> str:
     path, cut = plans[0]
     why = max(cut.refusals, key=len)
-    more = f" (and {len(plans) - 1} more sessions)" if len(plans) > 1 else ""
-    return (
-        f"{path}{more}: there is no clip of {rules.shortest} frames: {why.text}; record longer, or "
-        f"give --frames {max(9, (len(why) - 1) // rules.multiple * rules.multiple + 1)}"
-    )
+    cure = "record longer"
+    if why.reason == "too short" and len(why) >= MIN_LENGTH:
+        cure += f", or give --length {len(why) - (len(why) - 1) % rules.multiple}"
+    others = f" (and {len(plans) - 1} more)" if len(plans) > 1 else ""
+    return f"{path}{others} gives no clip: {why.text}; {cure}"

@@ -87,12 +87,15 @@ class _Worker:
         settings: PairSettings,
         open_stages: Callable[[PairSettings], Stages],
     ) -> None:
-        self._open = lambda: PairMaker(PairFolder(folder, part), settings, open_stages(settings))
+        self._folder, self._settings = PairFolder(folder, part), settings
+        self._open_stages = open_stages
         self._maker: PairMaker | None = None
 
     def make(self, job: Job) -> bool:
         """Make one clip; the first call opens the models, so that their errors arrive as errors."""
-        self._maker = self._maker or self._open()
+        if self._maker is None:
+            stages = self._open_stages(self._settings)
+            self._maker = PairMaker(self._folder, self._settings, stages)
         return self._maker.make(job)
 
 

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from capture_bridge.clips import ClipRules
 from capture_bridge.session import SessionFrame, SessionWriter
+from realmaster.anchors import EditedAnchors
 from realmaster.gates import Verdict
-from realmaster.pairs import EditedAnchors, PairSettings
+from realmaster.pairs import PairSettings
 from realmaster.propagation import Propagated
 from tests.capture_bridge.analytic_engine import AnalyticEngine
 

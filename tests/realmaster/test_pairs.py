@@ -202,7 +202,7 @@ def test_a_session_without_motion_or_depth_is_named_before_any_work(
 def test_a_session_that_is_too_short_says_what_would_do(tmp_path: Path) -> None:
     short = record(tmp_path / "short.mcap", 20)
     rules = type(RULES)(length=81)
-    with pytest.raises(SessionError, match=r"short\.mcap.*20 frames are left.*--frames 17"):
+    with pytest.raises(SessionError, match=r"short\.mcap.*20 frames are left.*--length 17"):
         plan([short], rules, frozenset())
 
 
