@@ -4,6 +4,7 @@ The model is built when the first frame shows the size. This file joins what fam
 windows know; it holds no mathematics.
 """
 
+import functools
 import hashlib
 import json
 import logging
@@ -17,8 +18,9 @@ import numpy as np
 import torch
 
 from capture_bridge.errors import SetupError
-from capture_bridge.images import read_png
+from capture_bridge.images import read_png, write_png
 from realmaster.adapters import Adapter, check_base, read_adapter
+from realmaster.drawing import fit_width, write_label
 from realmaster.families.attention import check_attention
 from realmaster.families.clips import U8, Clips, resized, working_size
 from realmaster.families.fit import (
@@ -31,8 +33,9 @@ from realmaster.families.fit import (
 )
 from realmaster.families.opening import Opening, open_video
 from realmaster.families.presets import PRESETS, Preset
+from realmaster.families.preview import LatentPreview, latent_preview
 from realmaster.families.quantized import check_gguf, quantized_gib
-from realmaster.families.weights import found_file
+from realmaster.families.weights import found_file, source_of
 from realmaster.flow_matching import schedule
 from realmaster.tiers import End, ModelOptions
 from realmaster.windows import Windows, enhance_in_windows, missed_end, seams
@@ -45,6 +48,10 @@ log = logging.getLogger(__name__)
 
 #: How far a first or last frame's shape may be off, as a share.
 _ASPECT_SLACK = 0.02
+#: Options that change no picture, or that the fingerprint holds by their files' content.
+_TOLD_OTHERWISE = ("adapter", "fit", "first_frame", "last_frame", "gguf", "preview")
+#: Width of the picture that shows a run at work.
+_PREVIEW_PX = 1536
 
 
 class DiffusionModel:
@@ -116,7 +123,7 @@ class DiffusionModel:
         joins = [{"frame": at, "difference": round(score, 3)} for at, score in seams(state)]
         told = {
             "preset": self.name,
-            "source": self._preset.source,
+            "source": self._options.weights or PRESETS[self.name].source or "bundled",
             "fit": self._fit,
             "seams": json.dumps(joins),
         }
@@ -143,7 +150,13 @@ class DiffusionModel:
         at = working_size(size, preset.size, video.spatial_multiple * self._stride)
         log.info("%s at %dx%d on %s, fit: %s", self.name, *at, self._device, self._fit)
         sigmas = preset.sigmas or schedule(preset.steps, preset.shift).tolist()
-        return Clips(video, sigmas, at, reference_stride=self._stride, device=self._device)
+        watch = None
+        if self._options.preview is not None:
+            preview = latent_preview(video, preset.source, self._device)
+            watch = functools.partial(_show, preview, self._options.preview)
+        return Clips(
+            video, sigmas, at, reference_stride=self._stride, device=self._device, watch=watch
+        )
 
     def _prompt(self) -> str:
         triggers = [adapter.trigger for adapter, _ in self._adapters if adapter.trigger]
@@ -158,7 +171,7 @@ class DiffusionModel:
             "preset": asdict(replace(self._preset, vram_gib={})),
             "options": {
                 **asdict(self._options),
-                **dict.fromkeys(("adapter", "fit", "first_frame", "last_frame", "gguf"), ""),
+                **dict.fromkeys(_TOLD_OTHERWISE, ""),
             },
             "gguf": [(path.name, path.stat().st_size) for path in self._gguf],
             "photos": {
@@ -173,9 +186,7 @@ class DiffusionModel:
 def _preset(name: str, options: ModelOptions) -> Preset:
     """The row, with what the user set in its place."""
     preset = PRESETS[name]
-    source = options.weights or preset.source
-    if not source:
-        raise SetupError(f"{name} has no weights of its own: give --weights FOLDER")
+    source = source_of(name, preset, options.weights)
     if source.endswith(".gguf"):
         raise SetupError(f"--weights {source}: give it as --gguf, it holds the transformer alone")
     if options.steps is not None and not 1 <= options.steps <= 1000:
@@ -204,6 +215,14 @@ def _photo(path: Path, end: End, size: tuple[int, int]) -> U8:
         )
     made: U8 = resized(np.ascontiguousarray(picture[None, ..., :3], np.uint8), size)[0]
     return made
+
+
+def _show(preview: LatentPreview, path: Path, latents: torch.Tensor, step: int, of: int) -> None:
+    """Write the clip's first, middle and last moment side by side."""
+    pictures = preview.pictures(latents[:, :, [0, latents.shape[2] // 2, -1]])
+    strip = fit_width(np.concatenate(list(pictures), 1), _PREVIEW_PX)
+    write_label(strip, f"step {step} of {of}", height_px=16)
+    write_png(path, strip)
 
 
 def _fit(name: str, preset: Preset, options: ModelOptions, device: str) -> Fit:

@@ -54,6 +54,8 @@ class ModelOptions:
     by default. A wrong name lists those at hand."""
     fit: Literal["auto", "none", "offload", "fp8"] = "auto"
     """How video memory is saved; auto picks by what is free and says so."""
+    preview: Annotated[Path | None, tyro.conf.Suppress] = None
+    """A picture (.png) that shows what is being made while it is made."""
 
     @property
     def photos(self) -> "dict[End, Path]":

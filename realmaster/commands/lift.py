@@ -35,8 +35,7 @@ class Enhance:
     """The video to write (.mp4)."""
     model: str = "fast"
     """Which model: fast (bundled, runs on a CPU), copy (changes nothing), or a diffusion preset
-    (ltx-2.3, wan2.2-5b, wan2.1-1.3b, wan2.1-14b, wan2.2-a14b; tiny with --weights, for a
-    CPU)."""
+    (ltx-2.3, wan2.2-5b, wan2.1-1.3b, wan2.1-14b, wan2.2-a14b; tiny, for a CPU)."""
     size: str = ""
     """The size that a diffusion model works at, such as 832x480; by default what it was made for.
     The video keeps the session's size."""
@@ -47,12 +46,17 @@ class Enhance:
     """How much of the render stays where, by class or object: person=0.5,glass=1,#17=1."""
     hud: Literal["drop", "keep"] = "drop"
     """Keep puts the game's own HUD back over the picture (needs color_ui)."""
+    preview: bool = False
+    """Keep a picture of what a diffusion model is making beside the output (OUTPUT.preview.png)
+    while it runs: layout and color of its first, middle and last moment, not detail."""
     overwrite: bool = False
     """Replace the output if it exists."""
 
     def run(self) -> int:
         """Enhance and say what was written."""
         options = self.options
+        if self.preview:
+            options = replace(options, preview=self.output.with_suffix(".preview.png"))
         if self.size:
             options = replace(options, size=parse_size(self.size))
         finish = Finish(self.stabilize, parse_keep(self.keep), self.hud == "keep")
@@ -67,6 +71,8 @@ class Enhance:
                 overwrite=self.overwrite,
                 progress=progress,
             )
+        if options.preview is not None:
+            options.preview.unlink(missing_ok=True)
         resumed = (
             f", {made.resumed_frames} of them by an earlier run" if made.resumed_frames else ""
         )

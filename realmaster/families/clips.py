@@ -4,7 +4,7 @@ A family (wan.py, ltx2.py) gives a LatentVideo; everything that families share i
 knows tensors and pictures; it knows no sessions, windows or adapters' files.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from torch.nn import functional as fn
 from realmaster.flow_matching import euler_step
 
 U8 = NDArray[np.uint8]
+Watch = Callable[[Tensor, int, int], None]
 
 
 class LatentVideo(Protocol):
@@ -56,7 +57,8 @@ class Clips:
     """windows.ClipModel from a LatentVideo.
 
     sigmas: noise levels from 1 to 0. size: (width, height) that it works at; pictures are resized
-    to it and back. reference_stride: how many times smaller the reference is.
+    to it and back. reference_stride: how many times smaller the reference is. watch: called after
+    every step with the clip as it would come out, and (steps done, steps in all).
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Clips:
         *,
         reference_stride: int = 1,
         device: str = "cpu",
+        watch: Watch | None = None,
     ) -> None:
         multiple = video.spatial_multiple * reference_stride
         assert size[0] % multiple == 0, size
@@ -76,6 +79,7 @@ class Clips:
         self._size = size
         self._stride = reference_stride
         self._device = torch.device(device)
+        self._watch = watch
 
     @torch.no_grad()
     def generate(self, render: U8, anchors: U8 | None, seed: int, last: U8 | None = None) -> U8:
@@ -110,10 +114,13 @@ class Clips:
         shape[2] -= 0 if anchors is None else anchors.shape[2]
         generator = torch.Generator().manual_seed(seed)
         x = torch.randn(shape, generator=generator).to(self._device)
-        for sigma, after in pairwise(self._sigmas):
+        for step, (sigma, after) in enumerate(pairwise(self._sigmas), 1):
             velocity = self._video.velocity(x, reference, anchors, sigma, self._stride, ending)
+            if self._watch is not None:
+                clean = _following(anchors, euler_step(x, velocity, sigma, 0.0))
+                self._watch(clean, step, len(self._sigmas) - 1)
             x = euler_step(x, velocity, sigma, after)
-        return x if anchors is None else torch.cat([anchors.to(x), x], 2)
+        return _following(anchors, x)
 
     def decode(self, latents: Tensor) -> U8:
         """Pictures (T, H, W, 3) of the working size."""
@@ -121,6 +128,10 @@ class Clips:
         levels = ((video + 1) * 127.5).round().to(torch.uint8)
         pictures: U8 = levels.permute(1, 2, 3, 0).cpu().numpy()
         return pictures
+
+
+def _following(anchors: Tensor | None, x: Tensor) -> Tensor:
+    return x if anchors is None else torch.cat([anchors.to(x), x], 2)
 
 
 def working_size(

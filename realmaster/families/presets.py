@@ -5,6 +5,7 @@ Settings are the vendors' own where they publish them. Pure data: this file neve
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
@@ -15,13 +16,13 @@ FamilyName = Literal["wan", "ltx2"]
 class Preset:
     """One row.
 
-    source: a Hub id in diffusers' layout. size: (width, height) it was made for; other shapes keep
-    the number of pixels. fresh, overlap: frames of a window (windows.py). steps, shift, guidance:
-    of the flow (guidance 1 runs the model once a step). boundary: the noise level below which the
-    second expert takes over, with `guidance_low`. sigmas: noise levels of a distilled model, which
-    rule over steps and shift. vram_gib: {what is done to fit: memory that suffices at `size`,
-    estimated from the weights' bytes and the activations}. weights_gib: of the transformers in 16
-    bits, as they come to the card.
+    source: a Hub id in diffusers' layout, "" for a model of our own (see `bundled`). size: (width,
+    height) it was made for; other shapes keep the number of pixels. fresh, overlap: frames of a
+    window (windows.py). steps, shift, guidance: of the flow (guidance 1 runs the model once a
+    step). boundary: the noise level below which the second expert takes over, with `guidance_low`.
+    sigmas: noise levels of a distilled model, which rule over steps and shift. vram_gib: {what is
+    done to fit: memory that suffices at `size`, estimated from the weights' bytes and the
+    activations}. weights_gib: of the transformers in 16 bits, as they come to the card.
     """
 
     family: FamilyName
@@ -43,6 +44,16 @@ class Preset:
     also_known_as: tuple[str, ...] = ()
 
 
+#: Where models of our own lie that come with the package.
+BUNDLED_MODELS = Path(__file__).parent.parent / "models"
+
+
+def bundled(name: str) -> Path | None:
+    """The folder, in diffusers' layout, of a preset that comes with the package, where one does."""
+    folder = BUNDLED_MODELS / name
+    return folder if all((folder / part).is_dir() for part in ("transformer", "vae")) else None
+
+
 _APACHE = "Apache-2.0"
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
@@ -51,7 +62,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             family="wan",
             source="",
             licence=_APACHE,
-            what="the same code on a CPU: a small checkpoint of the Wan classes (--weights FOLDER)",
+            what="the same code on a CPU: a small checkpoint of the Wan classes",
             size=(256, 144),
             fps=24,
             steps=4,

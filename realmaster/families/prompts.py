@@ -7,6 +7,7 @@ freed at once. A checkpoint without one brings its embeddings with it, as
 
 import gc
 import hashlib
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ from capture_bridge.errors import SetupError
 from realmaster.families.presets import FamilyName
 from realmaster.families.weights import load
 
+log = logging.getLogger(__name__)
+
 BUNDLED = "prompt_embeds.safetensors"
 #: As many tokens as the models were trained with.
 WAN_TOKENS, LTX2_TOKENS = 512, 1024
@@ -32,13 +35,13 @@ WAN_TOKENS, LTX2_TOKENS = 512, 1024
 Embedding = dict[str, Tensor]
 
 
-def cache_folder() -> Path:
-    """Where embeddings are kept between runs."""
+def cache_folder(of: str = "prompts") -> Path:
+    """Where embeddings, or things of another kind, are kept between runs."""
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
     else:
         base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return base / "realmaster" / "prompts"
+    return base / "realmaster" / of
 
 
 def prompt_embeddings(
@@ -55,8 +58,15 @@ def prompt_embeddings(
     missing = [k for k, path in enumerate(paths) if not path.is_file()]
     if missing:
         encode = {"wan": _encode_wan, "ltx2": _encode_ltx2}[family]
+        asked, dtype = [prompts[k] for k in missing], _dtype(device)
         with torch.no_grad():
-            embeddings = encode(source, [prompts[k] for k in missing], device)
+            try:
+                embeddings = encode(source, asked, device, dtype)
+            except torch.OutOfMemoryError:
+                log.warning("the text encoder does not fit the card: it works on the CPU, once")
+                gc.collect()
+                torch.cuda.empty_cache()
+                embeddings = encode(source, asked, "cpu", dtype)
         cache_folder().mkdir(parents=True, exist_ok=True)
         for k, embedding in zip(missing, embeddings, strict=True):
             part = paths[k].with_suffix(".part")
@@ -68,12 +78,12 @@ def prompt_embeddings(
     return [_read(path) for path in paths]
 
 
-def _encode_wan(source: str, prompts: list[str], device: str) -> list[Embedding]:
+def _encode_wan(
+    source: str, prompts: list[str], device: str, dtype: torch.dtype
+) -> list[Embedding]:
     pipeline = WanPipeline(
         tokenizer=load(AutoTokenizer, source, "tokenizer"),
-        text_encoder=load(UMT5EncoderModel, source, "text_encoder", dtype=_dtype(device)).to(
-            device
-        ),
+        text_encoder=load(UMT5EncoderModel, source, "text_encoder", dtype=dtype).to(device),
         vae=None,
         scheduler=None,
         transformer=None,
@@ -81,8 +91,9 @@ def _encode_wan(source: str, prompts: list[str], device: str) -> list[Embedding]
     return [{"prompt": _kept(_told(pipeline, prompt, device, WAN_TOKENS)[0])} for prompt in prompts]
 
 
-def _encode_ltx2(source: str, prompts: list[str], device: str) -> list[Embedding]:
-    dtype = _dtype(device)
+def _encode_ltx2(
+    source: str, prompts: list[str], device: str, dtype: torch.dtype
+) -> list[Embedding]:
     encoder = load(Gemma3ForConditionalGeneration, source, "text_encoder", dtype=dtype)
     pipeline = LTX2Pipeline(
         tokenizer=load(AutoTokenizer, source, "tokenizer"),

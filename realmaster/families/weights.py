@@ -15,6 +15,7 @@ from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, Repo
 from safetensors import SafetensorError
 
 from capture_bridge.errors import SetupError
+from realmaster.families.presets import Preset, bundled
 
 #: What loaders raise over files that are damaged, or over hardware that a dtype needs.
 _DAMAGED = (SafetensorError, ValueError, LookupError, RuntimeError, EOFError, TypeError)
@@ -45,9 +46,31 @@ def damaged_or_absent(where: str, source: str) -> Iterator[None]:
         raise SetupError(_absent(where, source, error)) from error
 
 
+def source_of(name: str, preset: Preset, given: str | None) -> str:
+    """The folder or Hub id of the preset's weights, or what the user gave in its place.
+
+    SetupError for a model of our own that did not come with the package.
+    """
+    source = given or preset.source or bundled(name)
+    if source is None:
+        raise SetupError(
+            f"{name}'s weights did not come with this package: give --weights FOLDER; "
+            "python -m training.tiny_base --clips PAIRS --out FOLDER makes one"
+        )
+    return str(source)
+
+
 def found_file(source: str, suffix: str, what: str) -> Path:
-    """A file of that path, or the one with that suffix of a Hub id (`owner/name[/file]`)."""
+    """A file of that path, or the one with that suffix of a folder or a Hub id.
+
+    A Hub id is `owner/name` or `owner/name/file`. SetupError.
+    """
     path = Path(source)
+    if path.is_dir():
+        found = sorted(str(entry) for entry in path.glob(f"*{suffix}"))
+        if len(found) == 1:
+            return Path(found[0])
+        raise SetupError(f"{path} holds {len(found)} files {suffix}: name one of them")
     if path.suffix == suffix and (path.exists() or source.count("/") != 2):
         return path
     if path.is_file():
