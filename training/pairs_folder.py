@@ -12,6 +12,8 @@ from typing import Any
 from capture_bridge.errors import SessionError
 
 METADATA = "metadata.jsonl"
+#: Where `realmaster pairs` keeps what it has not finished; it removes it in the end.
+UNFINISHED = ".unfinished"
 MAX_BYTES = 256 << 20
 MAX_CAPTION = 10_000
 
@@ -38,6 +40,11 @@ def read_pairs(folder: Path) -> list[Pair]:
         )
     if path.stat().st_size > MAX_BYTES:
         raise SessionError(f"{path} is larger than {MAX_BYTES >> 20} MiB")
+    if (folder / UNFINISHED).exists():
+        raise SessionError(
+            f"{folder} is half written ({UNFINISHED} is there): `realmaster pairs` works on it or "
+            "was cut off; run it again to the end, then train"
+        )
     root = folder.resolve()
     pairs = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):

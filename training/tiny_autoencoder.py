@@ -1,0 +1,130 @@
+"""The tiny base's autoencoder: the real AutoencoderKLWan, small, trained on the street.
+
+Eight times smaller in width and height and four times in time, as Wan 2.1's, with 16 channels; 1.9
+million parameters. It learns targets and renders alike, since it has to encode both.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKLWan
+from torch import Tensor
+from torch.nn import functional as fn
+
+from realmaster.metrics import psnr_db
+from training import checkpoint
+from training.clip_reader import U8, cuts
+from training.config import TrainConfig
+from training.latents import make_folder, to_video
+from training.objective import generator_of
+from training.pairs_folder import Pair
+
+log = logging.getLogger(__name__)
+
+CONFIG: dict[str, Any] = {
+    "base_dim": 16,
+    "z_dim": 16,
+    "dim_mult": [1, 2, 4],
+    "num_res_blocks": 1,
+    "temperal_downsample": [True, True],
+    "latents_mean": [0.0] * 16,
+    "latents_std": [1.0] * 16,
+    "in_channels": 12,
+    "out_channels": 12,
+    "patch_size": 2,
+    "scale_factor_temporal": 4,
+    "scale_factor_spatial": 8,
+}
+MULTIPLE = 16  # of width and height: 8, and the transformer's patches of 2
+#: Weight of the KL divergence, as usual for latent diffusion: it keeps the scale, no more.
+_KL = 1e-6
+#: Weight of the differences between neighbours, which keep edges sharp.
+_EDGES = 1.0
+
+
+def clips_of(pairs: Sequence[Pair], config: TrainConfig) -> list[U8]:
+    """All targets and renders (T, H, W, 3) of the pairs."""
+    whole = replace(config.clip, reference_stride=1)
+    clips = []
+    for pair in pairs:
+        for cut in cuts(pair, whole, MULTIPLE):
+            clips.append(cut.target)
+            if cut.reference is not None:
+                clips.append(cut.reference)
+    return clips
+
+
+def train_autoencoder(
+    clips: Sequence[U8],
+    folder: Path,
+    config: TrainConfig,
+    steps: int,
+    device: torch.device,
+    progress: Callable[[int, int, float], None],
+) -> float:
+    """Train it in `folder`, going on where an earlier run stopped; PSNR of what it gives back, dB.
+
+    Writes FOLDER/vae with the latents' mean and spread in its config. OutputError.
+    """
+    torch.manual_seed(config.seed)
+    vae = AutoencoderKLWan(**CONFIG).to(device)
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.0)
+    room = folder / "vae_checkpoints"
+    start = checkpoint.restore(room, vae, optimizer, config) if checkpoint.checkpoints(room) else 0
+    for step in range(start, steps):
+        rising = min(1.0, (step + 1) / 100)
+        for group in optimizer.param_groups:
+            group["lr"] = 1.5e-3 * rising * (1 - 0.95 * step / steps)
+        loss = reconstruction_loss(vae, _batch(clips, step, config, device), config.seed + step)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        progress(step + 1, steps, loss.item())
+        if (step + 1) % 250 == 0 or step + 1 == steps:
+            make_folder(room)
+            checkpoint.save(room, checkpoint.state_of(vae, optimizer), config, step + 1, keep=1)
+    quality = measure(vae, clips[:: max(1, len(clips) // 64)], device)
+    vae.save_pretrained(folder / "vae")
+    return quality
+
+
+def reconstruction_loss(vae: Any, video: Tensor, seed: int) -> Tensor:
+    """Of videos (B, 3, T, H, W) in [-1, 1]: distance of pixels, of edges, and KL divergence."""
+    posterior = vae.encode(video).latent_dist
+    noise = torch.randn(posterior.mean.shape, generator=torch.Generator().manual_seed(seed))
+    made: Tensor = vae.decode(posterior.mean + posterior.std * noise.to(video)).sample
+    kl: Tensor = posterior.kl().mean()
+    loss = fn.l1_loss(made, video) + _KL * kl
+    for axis in (3, 4):
+        loss = loss + _EDGES * fn.l1_loss(made.diff(dim=axis), video.diff(dim=axis))
+    return loss
+
+
+@torch.no_grad()
+def measure(vae: Any, clips: Sequence[U8], device: torch.device) -> float:
+    """PSNR of what comes back, dB; puts the latents' mean and spread into the config."""
+    errors, latents = [], []
+    for clip in clips:
+        video = to_video(clip, device)
+        z = vae.encode(video).latent_dist.mode()
+        made = vae.decode(z).sample.clamp(-1, 1)
+        errors.append(float((made - video).mul(127.5).square().mean()))
+        latents.append(z[0].flatten(1).cpu())
+    every = torch.cat(latents, 1)
+    vae.register_to_config(
+        latents_mean=every.mean(1).tolist(), latents_std=every.std(1).clamp(min=1e-4).tolist()
+    )
+    return psnr_db(float(np.mean(errors)))
+
+
+def _batch(clips: Sequence[U8], step: int, config: TrainConfig, device: torch.device) -> Tensor:
+    chosen = torch.randint(
+        len(clips), (config.batch,), generator=generator_of(config.seed, "autoencoder", step)
+    )
+    return torch.cat([to_video(clips[index], device) for index in chosen.tolist()])
