@@ -57,7 +57,8 @@ std::uint8_t* Slot::add(const BufferDesc& desc, std::size_t max_bytes) noexcept 
 
 std::uint8_t* Slot::place(std::size_t num_bytes, std::size_t* ring_offset) noexcept {
     const std::size_t in_ring = rounded_up(ring_bytes, alignment);
-    if (ring != nullptr && num_bytes <= ring->slot_bytes && in_ring <= ring->slot_bytes - num_bytes) {
+    if (ring != nullptr && num_bytes <= ring->slot_bytes &&
+        in_ring <= ring->slot_bytes - num_bytes) {
         ring_bytes = in_ring + num_bytes;
         *ring_offset = in_ring;
         return ring->memory->data() + index * ring->slot_bytes + in_ring;

@@ -106,7 +106,7 @@ void Capture::swap(Context* context) noexcept {
 
 // Gives what has arrived to the writer.
 void Capture::collect() noexcept {
-    if (writer_ == nullptr) return;
+    if (writer_ == nullptr || !readback_.in_flight()) return;
     GlGuard guard(context_);
     while (RingEntry* entry = readback_.poll()) {
         const Flight& flight = flights_[static_cast<std::size_t>(entry - readback_.entries.data())];
