@@ -3,7 +3,7 @@
 import importlib
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal
@@ -65,7 +65,7 @@ class EditorRow:
     licence: str = ""
     steps: int = 0
     guidance: float = 1.0
-    vram_gib: Mapping[str, float] = MappingProxyType({})
+    vram_gib: Mapping[str, float] = field(default_factory=dict)
 
 
 EDITORS: Mapping[str, EditorRow] = MappingProxyType(
@@ -79,7 +79,7 @@ EDITORS: Mapping[str, EditorRow] = MappingProxyType(
             "realmaster.families.image_editors:open_editor",
             "Qwen-Image-Edit, 20 billion parameters",
             extra="diffusion",
-            packages=("torch", "diffusers", "transformers", "torchvision"),
+            packages=("torch", "diffusers", "transformers"),
             source="Qwen/Qwen-Image-Edit-2511",
             licence="Apache-2.0",
             steps=40,
@@ -110,7 +110,6 @@ def load_editor(name: str, options: EditorOptions | None = None) -> ImageEditor:
     if missing:
         raise SetupError(
             f"'{name}' needs {', '.join(missing)}: pip install 'realmaster[{row.extra}]'"
-            + (" torchvision" if "torchvision" in missing else "")
         )
     module, _, attribute = row.factory.partition(":")
     made: ImageEditor = getattr(importlib.import_module(module), attribute)(
