@@ -57,7 +57,7 @@ def tiny() -> TrainConfig:
     """The tiny base's adapter, on a CPU."""
     return TrainConfig(
         base="tiny",
-        clip=Clip(size=(128, 80), frames=5),
+        clip=Clip(size=(128, 80), frames=9),
         noise=Noise(shift=3.0),
         optimizer=Optimizer(lr=1e-3, warmup_steps=20, final=0.1),
         lora=Lora(rank=32, alpha=32, targets=WAN_TARGETS),

@@ -58,7 +58,7 @@ class Options:
     seeds: str = "0:800"
     out: Path = Path("data/street_clips")
     size: str = "128x80"
-    frames: int = 5
+    frames: int = 9
     spp: int = 16
     num: int = 1
     shard: str = "0/1"

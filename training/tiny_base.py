@@ -71,7 +71,7 @@ class Options:
     steps: int = 6000
     batch: int = 8
     size: tuple[int, int] = (128, 80)
-    frames: int = 5
+    frames: int = 9
     seed: int = 0
 
 

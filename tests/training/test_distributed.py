@@ -20,7 +20,7 @@ def launch(folder: Path, output: Path, processes: int, batch: int) -> None:
     command += ["--nproc-per-node", str(processes), "-m", "realmaster.cli", "train", "tiny"]
     command += ["--pairs", str(folder / "pairs"), "--weights", str(folder / "tiny")]
     command += ["-o", str(output), "--steps", "3", "--batch", str(batch), "--rank", "4"]
-    command += ["--lr", "0.01", "--num-validation", "1", "--validate-every", "0"]
+    command += ["--frames", "5", "--lr", "0.01", "--num-validation", "1", "--validate-every", "0"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False

@@ -31,6 +31,7 @@ from training.trainer import Result, Trainer
 
 CHANGES = {
     "steps": 6,
+    "frames": 5,
     "batch": 2,
     "rank": 4,
     "checkpoint_every": 3,
