@@ -65,7 +65,7 @@ plugins:
 	else echo "realmaster: no Windows plugins; for them: .ci/system-packages wine"; fi
 
 release-plugins: plugins .venv/bin/python
-	.venv/bin/python engine_plugins/release.py --output dist
+	.venv/bin/python -m engine_plugins.release --output dist
 
 # Fuzzes what native plugins read from their peer; needs clang. make fuzz SECONDS=3600
 SECONDS ?= 60

@@ -1,6 +1,7 @@
-"""Packs what `make plugins` built into zips with hashes: one per system, and the core for authors.
+"""Packs the plugins into zips with hashes: what `make plugins` built, one zip per system, Unreal's
+in source, which the engine compiles, and the core for authors.
 
-python engine_plugins/release.py --output dist
+    python -m engine_plugins.release --output dist
 
 The same files give the same zips byte for byte. SHA256SUMS is checked with `sha256sum -c`.
 """
@@ -13,6 +14,8 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
+
+from engine_plugins.unreal.package_plugin import PLUGIN, packaged_files
 
 FOLDER: Final = Path(__file__).parent
 ROOT: Final = FOLDER.parent
@@ -45,6 +48,11 @@ def core_files(trees: Iterable[Path]) -> dict[str, Path]:
     return files
 
 
+def unreal_files() -> dict[str, Path]:
+    """The Unreal plugin with the core in it, to be unpacked into a project's Plugins folder."""
+    return {**packaged_files(), f"{PLUGIN}/README.md": FOLDER / "unreal" / "README.md"}
+
+
 def write_zip(path: Path, files: dict[str, Path]) -> str:
     """Write the zip; its SHA-256 in hex."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
@@ -68,7 +76,10 @@ def main() -> int:
     found = re.search(r"VERSION ([\d.]+) LANG", (FOLDER / "CMakeLists.txt").read_text("utf-8"))
     version = found[1] if found else "0"
     options.output.mkdir(parents=True, exist_ok=True)
-    archives = {f"realmaster-core-{version}.zip": core_files(trees)}
+    archives = {
+        f"realmaster-core-{version}.zip": core_files(trees),
+        f"realmaster-unreal-{version}.zip": unreal_files(),
+    }
     for tree in trees:
         archives[f"realmaster-plugins-{version}-{tree.name}.zip"] = plugin_files(tree)
     sums = [

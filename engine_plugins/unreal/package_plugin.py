@@ -28,26 +28,38 @@ def package(output: Path, *, overwrite: bool = False) -> Path:
         raise OutputError(f"{target} exists already; pass --overwrite to replace it")
     try:
         shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(HERE / PLUGIN, target)
-        core = target / "Source" / PLUGIN / "Private" / "Core"
-        shutil.copytree(CORE / "include", core / "include")
-        for source in sorted((CORE / "src").iterdir()):
-            place = _place(source)
-            (core / place).mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, core / place / source.name)
+        for name, source in packaged_files().items():
+            place = output / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, place)
     except OSError as error:
         raise OutputError(f"cannot write {target}: {error.strerror}") from error
     return target
 
 
-def _place(source: Path) -> Path:
-    """The folder below Private/Core for one of the core's files."""
-    if source.suffix == ".h":
-        return Path("src")
-    for ending, folder in _SYSTEMS.items():
-        if source.stem.endswith(ending):
-            return Path("src") / folder
-    return Path("src")
+def packaged_files() -> dict[str, Path]:
+    """Where every file of the plugin lies, by its name in the package: `RealMasterCapture/…`."""
+    module = f"{PLUGIN}/Source/{PLUGIN}/Private/Core"
+    plugin = {f"{PLUGIN}/{_name(path, HERE / PLUGIN)}": path for path in _files(HERE / PLUGIN)}
+    headers = {
+        f"{module}/include/{_name(p, CORE / 'include')}": p for p in _files(CORE / "include")
+    }
+    sources = {f"{module}/src/{_system(p)}{p.name}": p for p in _files(CORE / "src")}
+    return plugin | headers | sources
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _name(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()
+
+
+def _system(source: Path) -> str:
+    """The folder of the system that one of the core's sources is for; none for the others."""
+    endings = (f"{folder}/" for ending, folder in _SYSTEMS.items() if source.stem.endswith(ending))
+    return next(endings, "") if source.suffix != ".h" else ""
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -2,7 +2,10 @@ import hashlib
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from engine_plugins import release
+from engine_plugins.unreal.package_plugin import package
 
 
 def make_tree(folder: Path) -> Path:
@@ -31,3 +34,21 @@ def test_the_same_files_give_the_same_zip(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "one.zip") as archive:
         assert archive.testzip() is None
         assert set(archive.namelist()) == {*files, "LICENSE"}
+
+
+def test_the_unreal_plugin_is_released_with_the_core_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(release, "BUILT", make_tree(tmp_path / "built").parent)
+    monkeypatch.setattr("sys.argv", ["release", "--output", str(tmp_path / "dist")])
+    assert release.main() == 0
+    (path,) = (tmp_path / "dist").glob("realmaster-unreal-*.zip")
+    made = package(tmp_path / "Plugins")
+    folder = {str(p.relative_to(made.parent)) for p in made.rglob("*") if p.is_file()}
+    with zipfile.ZipFile(path) as archive:
+        assert set(archive.namelist()) == {*folder, "RealMasterCapture/README.md", "LICENSE"}
+        for name in folder:
+            assert archive.read(name) == (made.parent / name).read_bytes()
+    sums = (tmp_path / "dist" / "SHA256SUMS").read_text("ascii").splitlines()
+    assert {line.split("  ")[1] for line in sums} == {p.name for p in path.parent.glob("*.zip")}
+    assert f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}" in sums
