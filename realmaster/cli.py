@@ -64,6 +64,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "realmaster.commands.clips:Clips",
             "how a session would be cut into clips for training pairs, and why",
         ),
+        "pairs": (
+            "realmaster.commands.pairs:Pairs",
+            "make training pairs of sessions: the render beside its photoreal version",
+        ),
         "export": ("realmaster.commands.sessions:Export", "a session as mp4, png or exr"),
         "import": (
             "realmaster.commands.renders:Import",

@@ -49,16 +49,20 @@ class PairFolder:
 
         Raises OutputError where the folder holds something else or was made with others.
         """
-        told = json.loads(json.dumps({"format": FORMAT, **settings}))
+        self.check_settings(settings)
         with _writing(self.path):
-            self._check_foreign()
             self._unfinished.mkdir(parents=True, exist_ok=True)
             with self._lock("settings"):
                 path = self.path / SETTINGS
-                if path.is_file():
-                    self._compare(told, self._read_settings())
-                else:
-                    write_whole(path, json.dumps(told, indent=2).encode() + b"\n")
+                if not path.is_file():
+                    write_whole(path, json.dumps(_told(settings), indent=2).encode() + b"\n")
+        self.check_settings(settings)
+
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        """OutputError where `begin` would raise it; makes nothing."""
+        self._check_foreign()
+        if (self.path / SETTINGS).is_file():
+            self._compare(_told(settings), self._read_settings())
 
     def check(self) -> None:
         """OutputError where this is no folder of pairs."""
@@ -190,15 +194,34 @@ class PairFolder:
         return settings
 
     def _compare(self, now: Mapping[str, Any], then: Mapping[str, Any]) -> None:
-        differing = [name for name in {**then, **now} if now.get(name) != then.get(name)]
-        if differing:
+        flat_now, flat_then = _flat(now), _flat(then)
+        names = [n for n in {**flat_then, **flat_now} if flat_now.get(n) != flat_then.get(n)]
+        if names:
             words = ", ".join(
-                f"{name} was {then.get(name)!r} and is {now.get(name)!r}" for name in differing
+                f"{name} was {flat_then.get(name)!r} and is {flat_now.get(name)!r}"
+                for name in names
             )
             raise OutputError(
-                f"{self.path} was begun with other settings: {words}; choose another folder, or "
-                "give the same"
+                f"{self.path} was begun with other settings: {words[:500]}; choose another folder, "
+                "or give the same"
             )
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings under names such as rules.length."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            found |= _flat(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = value
+    return found
+
+
+def _told(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings as they come back from JSON."""
+    told: dict[str, Any] = json.loads(json.dumps({"format": FORMAT, **settings}))
+    return told
 
 
 def write_whole(path: Path, data: bytes) -> None:

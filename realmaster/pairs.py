@@ -5,6 +5,8 @@ folder of pairs is told. One clip is in memory at a time. Whatever happens, each
 line in the manifest, or with none and is made by the next run.
 """
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,7 +18,9 @@ from numpy.typing import NDArray
 from capture_bridge.clips import MIN_LENGTH, Clip, ClipPlan, ClipRules, find_clips
 from capture_bridge.errors import SessionError
 from capture_bridge.session import SessionFrame, SessionReader
-from realmaster.anchors import AnchorRules, EditedAnchors
+from realmaster.anchors import EditedAnchors
+from realmaster.edit_prompts import game_prompts
+from realmaster.editors import EditorOptions
 from realmaster.gates import Limits, Verdict
 from realmaster.pair_exports import write_exports
 from realmaster.pair_folder import PairFolder, going_on
@@ -32,28 +36,36 @@ Progress = Callable[[int, int, str], None]
 """Called with (clips done, clips in all, which one is being made)."""
 
 
+#: Options that say how a machine does it, and change no picture.
+_NO_MATTER = {"editing": ("truth", "editor_fit"), "propagation": ("fit",)}
+
+
 @dataclass(frozen=True, slots=True)
 class PairSettings:
     """How all pairs of one folder are made; the folder keeps them and takes no others.
 
-    editor, propagator: names of their tables. caption: what trainers are told of every clip;
-    prompt: what the editor is told. size: (width, height) of the videos; None: the session's,
+    editor, propagator: names of their tables. caption: what trainers are told of every clip; None:
+    what prompts.toml says of the game. size: (width, height) of the videos; None: the session's,
     rounded down (pair_videos.py).
     """
 
     editor: str
     propagator: str
-    caption: str
-    prompt: str = ""
+    caption: str | None = None
     size: tuple[int, int] | None = None
     rules: ClipRules = field(default_factory=ClipRules)
-    anchors: AnchorRules = field(default_factory=AnchorRules)
-    limits: Limits = field(default_factory=Limits)
+    editing: EditorOptions = field(default_factory=EditorOptions)
     propagation: PropagationOptions = field(default_factory=PropagationOptions)
+    limits: Limits = field(default_factory=Limits)
 
     def to_json(self) -> Mapping[str, Any]:
-        """As the folder keeps them."""
-        return asdict(self)
+        """As the folder keeps them: all that pictures depend on."""
+        values = asdict(self)
+        values["editing"]["prompts"] = str(self.editing.prompts) if self.editing.prompts else None
+        for stage, names in _NO_MATTER.items():
+            for name in names:
+                del values[stage][name]
+        return values
 
 
 class Stages(Protocol):
@@ -92,7 +104,8 @@ class PairsMade:
     """What a run found and did.
 
     clips: of all sessions and shards, of which are so far accepted and rejected; made: by this run;
-    left: what other shards have not finished. listed: pairs of the whole folder, for trainers.
+    left: what other shards have not finished. reasons: how many clips were rejected for what, most
+    first. listed: pairs of the whole folder, for trainers.
     """
 
     clips: int
@@ -100,6 +113,7 @@ class PairsMade:
     rejected: int
     made: int
     left: int
+    reasons: Mapping[str, int]
     listed: int
     sheet: Path | None
 
@@ -148,7 +162,7 @@ class PairMaker:
             with going_on():
                 write_pair_video(room / name / f"{clip.name}.mp4", pictures, how, rate, tags)
         caption = room / "target" / f"{clip.name}.txt"
-        caption.write_text(self._settings.caption + "\n", encoding="utf-8")
+        caption.write_text(about["caption"] + "\n", encoding="utf-8")
         cameras = [frame.header.camera for frame in frames]
         rows = tuple(how.intrinsics(np.asarray(c.K)) for c in cameras if c is not None)
         return PairRecord(
@@ -168,7 +182,7 @@ def plan(
     sessions: Sequence[Path],
     rules: ClipRules,
     requires: frozenset[str],
-    progress: Callable[[Path, int, int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[Job], list[tuple[Path, ClipPlan]]]:
     """All clips in order of their names, and how each session is cut. Equal everywhere.
 
@@ -179,12 +193,7 @@ def plan(
     for path in sessions:
         with SessionReader(path) as session:
             session.require(sorted(requires | {"color"}), "making pairs")
-
-            def show(done: int, total: int, path: Path = path) -> None:
-                if progress:
-                    progress(path, done, total)
-
-            plans.append((path, find_clips(session, rules, progress=show)))
+            plans.append((path, find_clips(session, rules, progress=progress)))
     jobs = {clip.name: Job(path, clip) for path, cut in plans for clip in cut.clips}
     if not jobs:
         raise SessionError(_no_clips(plans, rules))
@@ -239,9 +248,18 @@ def _summary(jobs: Sequence[Job], folder: PairFolder, made: int) -> PairsMade:
         rejected=len(ended) - accepted,
         made=made,
         left=len(jobs) - len(ended),
+        reasons=_reasons(ended),
         listed=listed,
         sheet=sheet,
     )
+
+
+def _reasons(records: Sequence[PairRecord]) -> dict[str, int]:
+    """How many clips were rejected for what; without the figures that follow in brackets."""
+    counts = Counter(
+        re.split(r" \(|; ", reason)[0] for record in records for reason in record.reasons
+    )
+    return dict(counts.most_common())
 
 
 def picture_size(frame: SessionFrame) -> tuple[int, int]:
@@ -256,6 +274,7 @@ def _about(
     times = [
         f.t_recv_ns if clip.clock == "t_recv_ns" else getattr(f.header, clip.clock) for f in frames
     ]
+    prompts = game_prompts(session.info.hello.game, settings.editing.prompts)
     return {
         "name": clip.name,
         "session": session.path.name,
@@ -266,7 +285,7 @@ def _about(
         "measured_fps": clip.fps,
         "editor": settings.editor,
         "propagator": settings.propagator,
-        "caption": settings.caption,
+        "caption": prompts.caption if settings.caption is None else settings.caption,
     }
 
 

@@ -47,6 +47,21 @@ def training_bar(label: str) -> Iterator[Callable[[int, int, float], None]]:
         yield show
 
 
+@contextmanager
+def clip_bar(label: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A callback (clips done, clips in all, the clip that is being made) that draws a bar."""
+    with _bar(label, unit="clip") as bar:
+
+        def show(done: int, total: int, name: str) -> None:
+            bar.total = total
+            bar.set_postfix_str(name, refresh=False)
+            bar.update(done - bar.n)
+            if sys.stderr.isatty():  # a clip may take minutes: say at once which one it is
+                bar.refresh()
+
+        yield show
+
+
 def _bar(label: str, num_frames: int = 0, unit: str = "frame") -> "tqdm[None]":
     return tqdm(
         desc=label,
