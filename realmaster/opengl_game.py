@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Final, TextIO
 
 from capture_bridge.errors import LinkError, SetupError
@@ -34,6 +35,11 @@ _STOP_LIMIT_S: Final = 5.0
 #: How long a program that ended may leave its last frames unread.
 _GRACE_S: Final = 3.0
 _MAX_WORDS: Final = 20_000
+_ENDING_SIGNALS: Final = (
+    (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    if sys.platform != "win32"
+    else (signal.SIGINT, signal.SIGTERM)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +69,9 @@ def record_opengl_game(
 ) -> RecordingSummary:
     """Start the program, record what it shows, end it with all its children.
 
-    Raises SetupError (plugin not built, program not found) before anything is started, LinkError
-    where no frame came, with the reason and the program's own last line.
+    SIGTERM, SIGHUP and Ctrl-C end the recording with a whole file. Raises SetupError (plugin not
+    built, program not found) before anything is started, LinkError where no frame came, with the
+    reason and the program's own last line.
     """
     environment = capture_environment(game)
     with (
@@ -75,8 +82,8 @@ def record_opengl_game(
         status = Path(folder) / "status"
         environment["REALMASTER_CONNECT"] = link.endpoint.removeprefix("tcp://")
         environment["REALMASTER_STATUS"] = str(status)
-        stop = threading.Event()
-        with _terminate_sets(stop), _running(game, environment, words) as process:
+        stop, asked = threading.Event(), threading.Event()
+        with _signals_set(stop, asked), _running(game, environment, words) as process:
             watcher = threading.Thread(target=_stop_when_ended, args=(process, stop), daemon=True)
             watcher.start()
             try:
@@ -90,7 +97,10 @@ def record_opengl_game(
                     stop=stop,
                 )
             except LinkError as error:
-                reason = _why_nothing(game, process, status, words, options.connect_s)
+                waited = (
+                    "was stopped" if asked.is_set() else f"was waited for {options.connect_s:g} s"
+                )
+                reason = _why_nothing(game, process, status, words, waited)
                 raise LinkError(reason) from error
             finally:
                 stop.set()
@@ -178,16 +188,29 @@ def _signal_group(process: "subprocess.Popen[bytes]", number: signal.Signals) ->
 
 
 @contextlib.contextmanager
-def _terminate_sets(stop: threading.Event) -> Iterator[None]:
-    """While this lasts, SIGTERM ends the recording as Ctrl-C does: with a whole file."""
+def _signals_set(*events: threading.Event) -> Iterator[None]:
+    """While this lasts, a signal to end sets the events, so that nothing is left half done.
+
+    A second Ctrl-C is a KeyboardInterrupt again, for who will not wait for the disk.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        for event in events:
+            event.set()
+        if number == signal.SIGINT:
+            signal.signal(number, before[signal.SIGINT])
+
+    before = {number: signal.getsignal(number) for number in _ENDING_SIGNALS}
     try:
+        for number in _ENDING_SIGNALS:
+            signal.signal(number, stop)
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _stop_when_ended(process: "subprocess.Popen[bytes]", stop: threading.Event) -> None:
@@ -201,13 +224,13 @@ def _why_nothing(
     process: "subprocess.Popen[bytes]",
     status: Path,
     words: TextIO,
-    waited_s: float | None,
+    waited: str,
 ) -> str:
     """What kept frames from coming, from the interposer's milestones and the program's end."""
     seen = status.read_text(encoding="utf-8").split() if status.exists() else []
     ended = process.poll()
     last = f"; its last words: {_last_line(words)}" if ended is not None else ""
-    when = f"ended with status {ended}" if ended is not None else f"was waited for {waited_s:g} s"
+    when = f"ended with status {ended}" if ended is not None else waited
     if "unsupported" in seen:
         return f"{game.name} draws with an OpenGL that cannot be captured (3.0 is needed){last}"
     if "swap" not in seen:
