@@ -76,6 +76,18 @@ class Adapter:
         return int(float(text))
 
     @property
+    def frames(self) -> int | None:
+        """How many frames the clips that it was trained on had; None where the file is silent."""
+        text = self.metadata.get("frames", "")
+        return int(text) if re.fullmatch(r"[1-9]\d{0,3}", text) else None
+
+    @property
+    def resolution(self) -> tuple[int, int] | None:
+        """(width, height) of those clips; None where the file does not say."""
+        found = re.fullmatch(r"([1-9]\d{1,4})x([1-9]\d{1,4})", self.metadata.get("resolution", ""))
+        return (int(found[1]), int(found[2])) if found else None
+
+    @property
     def trigger(self) -> str:
         """The word that its prompts began with, or ""."""
         return self.metadata.get("trigger", self.metadata.get("trigger_word", ""))[:200]

@@ -78,6 +78,8 @@ class DiffusionModel:
         for adapter, _ in self._adapters:
             check_base(adapter, name, (self._preset.source, *self._preset.also_known_as, name))
         self._stride = _reference_stride([adapter for adapter, _ in self._adapters])
+        for adapter, _ in self._adapters:
+            self._preset = as_trained(self._preset, adapter, options.size is not None)
         self.fingerprint = self._fingerprint()
         self._clips: Clips | None = None
 
@@ -200,6 +202,17 @@ def _preset(name: str, options: ModelOptions) -> Preset:
         guidance_low=preset.guidance_low if options.guidance is None else options.guidance,
         size=options.size or preset.size,
     )
+
+
+def as_trained(preset: Preset, adapter: Adapter, keep_size: bool) -> Preset:
+    """The preset at the size of the adapter's clips, in windows that are no longer than those."""
+    size, frames = adapter.resolution, adapter.frames
+    if size is not None and not keep_size:
+        preset = replace(preset, size=size)
+    if frames is not None and 1 < frames < preset.fresh + preset.overlap:
+        overlap = min(preset.overlap, max(1, frames // 3 // 4 * 4 + 1), frames // 2)
+        preset = replace(preset, fresh=frames - overlap, overlap=overlap)
+    return preset
 
 
 def _photo(path: Path, end: End, size: tuple[int, int]) -> U8:

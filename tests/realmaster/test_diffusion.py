@@ -16,8 +16,9 @@ from capture_bridge.layer import read_layer
 from capture_bridge.media import VideoReader
 from capture_bridge.session import SessionReader, SessionWriter
 from realmaster import diffusion, enhancer
+from realmaster.adapters import read_adapter
 from realmaster.cli import main
-from realmaster.diffusion import DiffusionModel
+from realmaster.diffusion import DiffusionModel, as_trained
 from realmaster.enhancer import enhance_session, layer_path
 from realmaster.families import prompts
 from realmaster.families.fit import choose, next_fit
@@ -295,3 +296,33 @@ def test_every_preset_stands_in_the_table_of_models() -> None:
         assert preset.size[0] % 16 == 0
         assert preset.fresh % 4 == 0
         assert preset.overlap % 4 == 1
+
+
+@pytest.mark.parametrize(
+    ("frames", "windows"),
+    [
+        ("", (48, 9)),
+        ("81", (48, 9)),
+        ("57", (48, 9)),
+        ("49", (40, 9)),
+        ("25", (16, 9)),
+        ("17", (12, 5)),
+        ("9", (8, 1)),
+        ("5", (4, 1)),
+        ("2", (1, 1)),
+        ("1", (48, 9)),
+        ("x", (48, 9)),
+    ],
+)
+def test_windows_are_no_longer_than_the_clips_that_an_adapter_was_trained_on(
+    tmp_path: Path, frames: str, windows: tuple[int, int]
+) -> None:
+    adapter = read_adapter(lora(tmp_path / "a.safetensors", {"frames": frames}))
+    preset = as_trained(PRESETS["wan2.2-5b"], adapter, keep_size=False)
+    assert (preset.fresh, preset.overlap) == windows
+
+
+def test_an_adapter_works_at_the_size_that_it_was_trained_at(tmp_path: Path) -> None:
+    adapter = read_adapter(lora(tmp_path / "a.safetensors", {"resolution": "832x480"}))
+    assert as_trained(PRESETS["wan2.2-5b"], adapter, keep_size=False).size == (832, 480)
+    assert as_trained(PRESETS["wan2.2-5b"], adapter, keep_size=True).size == (1280, 704)
