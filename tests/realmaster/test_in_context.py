@@ -1,6 +1,5 @@
 """The in-context forward beside the stock one: same numbers, far less modulation."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,10 @@ import torch
 from diffusers import WanTransformer3DModel
 from torch import Tensor, nn
 
-from benchmarks.activations import Passes, ltx2, modulation_bytes, peak_bytes, wan
+from benchmarks.activations import peak_bytes
+from benchmarks.gpu import measure
+from benchmarks.passes import default_dtype, modulation_bytes, passes
+from realmaster.families.architectures import TRANSFORMERS
 from realmaster.flow_matching import euler_step, noised, schedule, shifted, velocity
 from realmaster.in_context import InContextTransformer, Segment
 from tests.realmaster.families.tiny_checkpoint import TRANSFORMER
@@ -205,19 +207,32 @@ def test_flow_matching_walks_a_straight_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("made", "share", "saved"),
-    [(lambda: wan("wan2.2-5b", 16), 0.6, 4e9), (lambda: ltx2("ltx-2.3"), 0.4, 2e9)],
+    ("name", "share", "saved"), [("wan2.2-5b", 0.6, 4e9), ("ltx-2.3", 0.4, 2e9)]
 )
 def test_a_full_size_pass_takes_far_less_than_the_stock_forward(
-    made: Callable[[], Passes], share: float, saved: float
+    name: str, share: float, saved: float
 ) -> None:
     """Two blocks, 121 frames and their reference, bf16, counted on the meta device."""
-    with torch.device("meta"):
-        passes = made()
-        ours, stock = peak_bytes(passes.ours), peak_bytes(passes.stock)
+    with torch.device("meta"), default_dtype(torch.bfloat16):
+        made = passes(name, 121, layers=2)
+        half, ours, stock = (peak_bytes(run) for run in (made.half, made.ours, made.stock))
+    assert half < 0.8 * ours
     assert ours < share * stock
     assert stock - ours > saved
-    assert passes.modulation[0] <= passes.modulation[1] / 100
+    assert made.modulation[0] <= made.modulation[1] / 100
+
+
+def test_the_gpu_benchmark_measures_every_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two narrow blocks on the CPU; the numbers are no matter here."""
+    narrow = {**TRANSFORMERS["wan2.1-1.3b"], "num_attention_heads": 1, "ffn_dim": 64}
+    monkeypatch.setattr("benchmarks.passes.TRANSFORMERS", {"wan2.1-1.3b": narrow})
+    rows = list(measure("wan2.1-1.3b", 5, "cpu", size=(64, 64), layers=2, levers={}))
+    ways = [row.way for row in rows]
+    assert ways[:3] == ["stock, per token", "ours", "ours, half reference"]
+    assert any(way.startswith("ours, attention ") for way in ways)
+    assert [row.tokens for row in rows[:3]] == [64, 64, 40]
+    assert all(row.step_ms > 0 and row.tflop > 0 for row in rows)
+    assert rows[2].tflop < rows[1].tflop
 
 
 def test_bytes_are_counted_while_tensors_live() -> None:
