@@ -30,6 +30,7 @@ from capture_bridge.media import VideoReader
 from realmaster.families.fit import device_for
 from realmaster.families.presets import PRESETS
 from realmaster.families.prompts import Embedding, prompt_embeddings
+from realmaster.families.weights import source_of
 from training import checkpoint
 from training.adapter_file import ADAPTER, write_adapter
 from training.bases import Base, open_base
@@ -68,9 +69,7 @@ def train(run: Run, *, encoding: Encoding, training: Progress) -> Result:
         shown_pairs = _captioned(read_pairs(run.validation), config.trigger)
     shown_pairs = shown_pairs[: config.num_validation]
     accelerator, device = _accelerator(config)
-    source = run.weights or PRESETS[config.base].source
-    if not source:
-        raise SetupError(f"{config.base} has no weights of its own: give --weights FOLDER")
+    source = source_of(config.base, PRESETS[config.base], run.weights)
     if accelerator.is_main_process:
         prepare_output(run)
     accelerator.wait_for_everyone()
