@@ -5,7 +5,7 @@
     reference/NAME.mp4       the render, frame for frame
     rejected/…               the same of clips that the gates refused
     manifest.jsonl           a line per clip; manifest.I-of-N.jsonl where shards worked
-    .unfinished/             what is being made, and locks; gone once all is done
+    .work/                   what is being made, and locks
 
 Files come first and whole, the line of the manifest last: what has no line is made anew. A clip is
 claimed by a lock that its process's death releases, so that any number of processes may share a
@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class PairFolder:
     def __init__(self, path: Path, part: str = "manifest.jsonl") -> None:
         self.path = path
         self._part = path / part
-        self._unfinished = path / ".unfinished"
+        self._work = path / ".work"
         self._records: dict[str, PairRecord] = {}
         self._read_bytes: dict[Path, int] = {}
 
@@ -51,7 +51,7 @@ class PairFolder:
         """
         self.check_settings(settings)
         with _writing(self.path):
-            self._unfinished.mkdir(parents=True, exist_ok=True)
+            self._work.mkdir(parents=True, exist_ok=True)
             with self._lock("settings"):
                 path = self.path / SETTINGS
                 if not path.is_file():
@@ -93,9 +93,9 @@ class PairFolder:
     @contextmanager
     def claim(self, name: str) -> Iterator[Path | None]:
         """An empty folder in which to make the clip; None where it is done or another makes it."""
-        room = self._unfinished / check_name(name)
+        room = self._work / check_name(name)
         with _writing(self.path):
-            self._unfinished.mkdir(parents=True, exist_ok=True)
+            self._work.mkdir(parents=True, exist_ok=True)
             lock = self._lock(name)
             claimed = True
             try:
@@ -111,8 +111,15 @@ class PairFolder:
                     yield None
             finally:
                 if claimed:
-                    shutil.rmtree(room, ignore_errors=True)
-                    lock.release()
+                    self._release(name, lock, room)
+
+    def _release(self, name: str, lock: FileLock, room: Path) -> None:
+        """Give a claim up. Whoever gets a lock that was removed finds the clip done."""
+        shutil.rmtree(room, ignore_errors=True)
+        if name in self._records:
+            with suppress(OSError):  # Windows removes no file that is open
+                Path(lock.lock_file).unlink()
+        lock.release()
 
     def commit(self, record: PairRecord, room: Path) -> None:
         """Move the files out of a claimed room to their places, then write the clip's line."""
@@ -123,6 +130,7 @@ class PairFolder:
                 source.replace(place)
             with self._lock("manifest"):
                 _append(self._part, record.to_line())
+        self.records()
 
     def top(self, record: PairRecord) -> Path:
         """The folder in which target/ and reference/ of this clip lie."""
@@ -140,13 +148,9 @@ class PairFolder:
     def exporting(self) -> Iterator[None]:
         """Held while the files that are made of all records are written."""
         with _writing(self.path):
-            self._unfinished.mkdir(parents=True, exist_ok=True)
+            self._work.mkdir(parents=True, exist_ok=True)
             with self._lock("exports"):
                 yield
-
-    def tidy(self) -> None:
-        """Remove the locks; for when all clips are done."""
-        shutil.rmtree(self._unfinished, ignore_errors=True)
 
     def _read_line(self, part: Path, line: bytes) -> PairRecord:
         try:
@@ -160,7 +164,7 @@ class PairFolder:
     def _lock(self, name: str) -> FileLock:
         # A leading dot: no clip is called so.
         own = name if name not in ("settings", "manifest", "exports") else f".{name}"
-        return FileLock(self._unfinished / f"{own}.lock", timeout=_LOCK_LIMIT_S)
+        return FileLock(self._work / f"{own}.lock", timeout=_LOCK_LIMIT_S)
 
     def _check_foreign(self) -> None:
         if not self.path.exists() or (self.path / SETTINGS).exists():
@@ -267,7 +271,7 @@ def _writing(path: Path) -> Iterator[None]:
     except Timeout as error:
         raise OutputError(
             f"{path}: another process has held its lock for {_LOCK_LIMIT_S:g} s; end it, or remove "
-            f"{path / '.unfinished'} where there is none"
+            f"{path / '.work'} where there is none"
         ) from error
     except OSError as error:
         raise OutputError(

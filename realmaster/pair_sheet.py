@@ -15,7 +15,7 @@ from realmaster.color import srgb_u8_to_lab
 from realmaster.contact_sheet import HEAT_TOP, draw_rows
 from realmaster.drawing import heat_map
 from realmaster.metrics import lab_distance_map
-from realmaster.pair_folder import PairFolder
+from realmaster.pair_folder import PairFolder, going_on
 from realmaster.pair_record import PairRecord
 
 U8 = NDArray[np.uint8]
@@ -36,7 +36,7 @@ def write_sheet(folder: PairFolder) -> Path | None:
     accepted = sum(record.accepted for record in records)
     summary = f"{accepted} accepted, {len(records) - accepted} rejected"
     sheet = draw_rows(rows, f"pairs {folder.path.resolve().name}", summary)
-    with folder.exporting():
+    with folder.exporting(), going_on():
         write_png(folder.path / SHEET, sheet)
     return folder.path / SHEET
 

@@ -235,12 +235,9 @@ def make_pairs(
 
 
 def _summary(jobs: Sequence[Job], folder: PairFolder, made: int) -> PairsMade:
-    with going_on():
-        listed, sheet = write_exports(folder), write_sheet(folder)
+    listed, sheet = write_exports(folder), write_sheet(folder)
     records = folder.records()
     ended = [records[job.clip.name] for job in jobs if job.clip.name in records]
-    if len(ended) == len(jobs):
-        folder.tidy()
     accepted = sum(record.accepted for record in ended)
     return PairsMade(
         clips=len(jobs),

@@ -65,3 +65,27 @@ class Brighter:
 def brighter(frame: SessionFrame) -> U8:
     render = frame.array("color")[..., :3].astype(np.uint16)
     return np.minimum(2 * render, 255).astype(np.uint8)
+
+
+class BrighterEditor:
+    """An ImageEditor that needs no weights; it stops like Ctrl-C before its `left`-th edit."""
+
+    name = "brighter"
+    heeds_seed = False
+
+    def __init__(self, left: int = -1) -> None:
+        self.left = left
+
+    def edit(self, frame: SessionFrame, prompt: str, seed: int) -> U8:
+        if self.left == 0:
+            raise KeyboardInterrupt
+        self.left -= 1
+        return brighter(frame)
+
+
+def open_editor(name: str, options: object) -> BrighterEditor:
+    return BrighterEditor()
+
+
+def open_stopped(name: str, options: object) -> BrighterEditor:
+    return BrighterEditor(left=3)

@@ -89,8 +89,8 @@ def test_a_pair_is_made_once_and_found_again(tmp_path: Path) -> None:
     again = PairFolder(tmp_path / "pairs")
     assert list(again.records()) == [RECORD.name]
     assert again.target(RECORD).read_bytes() == again.reference(RECORD).read_bytes() == b"video"
-    again.tidy()
     assert {path.name for path in (tmp_path / "pairs").iterdir()} == {
+        ".work",
         "settings.json",
         "manifest.jsonl",
         "target",
@@ -202,6 +202,6 @@ def test_a_full_disk_is_told_and_the_folder_stays_whole(tmp_path: Path, room_for
         with_file_limit(room_for, lambda: make(folder))
     manifest = tmp_path / "pairs" / "manifest.jsonl"
     assert not manifest.exists() or manifest.read_bytes() == b""
-    assert not (tmp_path / "pairs" / ".unfinished" / RECORD.name).exists()
+    assert not (tmp_path / "pairs" / ".work" / RECORD.name).exists()
     assert make(folder)
     assert list(PairFolder(tmp_path / "pairs").records()) == [RECORD.name]

@@ -1,7 +1,9 @@
 import csv
 import json
+import multiprocessing
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import cv2
@@ -19,6 +21,7 @@ from tests.realmaster.full_disk import with_file_limit
 from tests.realmaster.pair_doubles import RULES, SETTINGS, Brighter, brighter, record
 
 CLIPS = 4
+SPAWN = multiprocessing.get_context("spawn")
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +89,7 @@ def test_every_clip_ends_with_a_line_and_its_files(session: Path, tmp_path: Path
                 assert np.abs(rgb.astype(int) - picture(frame)[2:34]).mean() < 3
     assert (pairs / "target" / f"{good.name}.txt").read_text() == "a street\n"
     assert (good.size, good.crop, good.fps, good.anchors) == ((64, 32), (0, 2, 64, 32), 24, (0, 8))
-    assert not (pairs / ".unfinished").exists()
+    assert all(path.name.startswith(".") for path in (pairs / ".work").iterdir())
     sheet = cv2.imread(str(pairs / "contact_sheet.png"))
     assert sheet is not None
     assert sheet.std() > 10
@@ -181,6 +184,39 @@ def test_a_clip_that_another_process_makes_is_left_to_it(session: Path, tmp_path
         made = run(session, pairs, Brighter(log))
     assert (made.made, made.left) == (3, 1)
     assert clips_in(log) == [0, 18, 27]
+
+
+def _run_at_once(session: Path, pairs: Path, log: Path, door: Connection) -> None:
+    door.send("ready")
+    door.recv()
+    run(session, pairs, Brighter(log))
+
+
+def test_processes_that_run_at_once_make_each_clip_once(session: Path, tmp_path: Path) -> None:
+    doors, others = [], []
+    for _ in range(2):
+        ours, theirs = SPAWN.Pipe()
+        arguments = (session, tmp_path / "pairs", tmp_path / "log", theirs)
+        other = SPAWN.Process(target=_run_at_once, args=arguments)
+        other.start()
+        doors.append(ours)
+        others.append(other)
+    try:
+        assert all(door.poll(60) and door.recv() == "ready" for door in doors)
+        for door in doors:
+            door.send("go")
+        for other in others:
+            other.join(120)
+            assert other.exitcode == 0
+    finally:
+        for other, door in zip(others, doors, strict=True):
+            other.kill()
+            other.join(30)
+            door.close()
+    assert sorted(clips_in(tmp_path / "log")) == [0, 9, 18, 27]
+    lines = (tmp_path / "pairs" / "manifest.jsonl").read_bytes().splitlines()
+    assert len(lines) == len(PairFolder(tmp_path / "pairs").records()) == CLIPS
+    assert len((tmp_path / "pairs" / "metadata.jsonl").read_text().splitlines()) == CLIPS
 
 
 def test_several_sessions_are_one_folder(session: Path, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_a_worker_killed_mid_run_loses_nothing_and_nothing_is_done_twice(tmp_pat
     processes = {line.split()[1] for line in (tmp_path / "log").read_text().splitlines()}
     assert len(processes) == 3
     assert len(list((tmp_path / "pairs" / "target").glob("*.mp4"))) == CLIPS
-    assert not (tmp_path / "pairs" / ".unfinished").exists()
+    assert not list((tmp_path / "pairs" / ".work").glob("[!.]*"))
 
 
 @pytest.mark.usefixtures("cluster")
