@@ -233,6 +233,24 @@ class FramePair:
         return None if self.now.depth is None else self.flow_from_pose(self.now.depth)
 
     @cached_property
+    def depth_before(self) -> tuple[F32, F32] | None:
+        """Of pixels that were in view: depth in the frame before by the poses, and as recorded.
+
+        (n,) each, in m; None without poses or depths.
+        """
+        terms, before, flow, depth = self._reprojection, self.before, self.pose_flow, self.now.depth
+        if terms is None or before is None or before.depth is None or flow is None or depth is None:
+            return None
+        toward, shift = terms
+        expected = toward[..., 2] * depth + shift[2]
+        flow = np.where(np.isfinite(flow), flow, np.inf)
+        x = np.arange(len(self.now.cols)) + np.round(flow[..., 0] / self.now.stride)
+        y = np.arange(len(self.now.rows))[:, None] + np.round(flow[..., 1] / self.now.stride)
+        seen = (x >= 0) & (y >= 0) & (x < len(self.now.cols)) & (y < len(self.now.rows))
+        recorded = before.depth[y[seen].astype(np.intp), x[seen].astype(np.intp)]
+        return expected[seen].astype(np.float32), recorded
+
+    @cached_property
     def pose_flow_px(self) -> float | None:
         """Median length of the flow that pose and depth imply: how much the camera moved."""
         if self.before is None or self.pose_flow is None:

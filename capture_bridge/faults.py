@@ -60,7 +60,10 @@ def depth_flat(scene: Scene) -> float | None:
 
 
 def depth_flips(scene: Scene) -> float | None:
-    """Share of pixels whose depth doubled or halved since the last frame, while color went on."""
+    """Share of pixels whose depth doubled or halved since the last frame, while color went on.
+
+    Both in place and, where there are poses, at the place that they say the pixel had.
+    """
     before, now = scene.pair.before, scene.pair.now
     if before is None or before.depth is None or now.depth is None:
         return None
@@ -69,7 +72,17 @@ def depth_flips(scene: Scene) -> float | None:
         was, seen = before.luma[::step, ::step].ravel(), now.luma[::step, ::step].ravel()
         if was.std() > 0 and seen.std() > 0 and np.corrcoef(was, seen)[0, 1] < 0.5:
             return None  # the view itself changed: a cut that is not flagged
-    a, b = disparity_of(before.depth), disparity_of(now.depth)
+    in_place = _flipped(before.depth, now.depth)
+    along_poses = scene.pair.depth_before
+    if along_poses is None or along_poses[0].size < MIN_PIXELS:
+        return in_place
+    # A step towards a wall halves its depth, too: that is a flip only where no pose explains it.
+    return min(in_place, _flipped(*along_poses))
+
+
+def _flipped(before: F32, now: F32) -> float:
+    """Share of pixels whose depth differs by more than a factor of two."""
+    a, b = disparity_of(before), disparity_of(now)
     return float((np.maximum(a, b) > 2 * np.minimum(a, b) + 1e-6).mean())
 
 

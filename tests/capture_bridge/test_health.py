@@ -158,3 +158,26 @@ def test_the_shear_of_a_padded_pitch_is_measured(columns: int) -> None:
         probe.observe(to_message(frame).header, frame.arrays)
     (finding,) = probe.findings()
     assert (finding.fault, finding.figure) == ("color_padded_pitch", columns)
+
+
+def test_a_step_towards_a_wall_is_no_flip_of_depth_unless_no_pose_explains_it() -> None:
+    """2 m, then 0.8 m: where frames are few, walking alone more than halves depth."""
+    frame = to_message(ENGINE.frame(3))
+    camera = frame.header.camera
+    assert camera is not None
+    ahead = camera.world_from_camera.copy()
+    ahead[:3, 3] += 1.2 * ahead[:3, 2]
+    shade = np.linspace(40, 200, 192, dtype=np.uint8)
+    color = np.broadcast_to(shade[None, :, None], (108, 192, 4))
+    for moved, flips in ((True, False), (False, True)):
+        after = ahead if moved else camera.world_from_camera
+        probe = HealthProbe(ENGINE.hello(), every=1)
+        for number, (pose, depth_m) in enumerate(((camera.world_from_camera, 2.0), (after, 0.8))):
+            seen = replace(
+                camera, world_from_camera=pose, world_from_camera_prev=camera.world_from_camera
+            )
+            header = replace(frame.header, seq=10 + number, camera=seen, flags=FrameFlags.NONE)
+            depth = np.full((108, 192), depth_m, np.float32)
+            depth[:, :20] = np.inf  # a rim of sky, so that it is not all of one depth
+            probe.observe(header, {"color": color, "depth": depth})
+        assert ("depth_flips" in [finding.fault for finding in probe.findings()]) == flips
