@@ -34,7 +34,7 @@ from realmaster.families.fit import (
 from realmaster.families.opening import Opening, open_video
 from realmaster.families.presets import PRESETS, Preset
 from realmaster.families.preview import LatentPreview, latent_preview
-from realmaster.families.quantized import check_gguf, quantized_gib
+from realmaster.families.quantized import check_gguf, check_quantize, quantized_gib
 from realmaster.families.weights import found_file, source_of
 from realmaster.flow_matching import schedule
 from realmaster.tiers import End, ModelOptions
@@ -66,6 +66,7 @@ class DiffusionModel:
         self._device = device_for(name, self._preset)
         if options.attention:
             check_attention(options.attention, self._device)
+        check_quantize(options.quantize)
         self._gguf = _gguf_files(name, self._preset, options)
         if self._gguf or options.quantize != "none":
             gib = quantized_gib(self._gguf, options.quantize, self._preset.weights_gib)

@@ -22,13 +22,15 @@ _KEPT = ("condition_embedder", "time_embed", "prompt_adaln", "caption_projection
 #: Names of LTX-2.3 that diffusers' converter does not know.
 _LATER_LTX_NAMES = (("prompt_adaln_single.", "prompt_adaln."),)
 _MAGIC = b"GGUF"
+#: NVIDIA's compute capability from which on matrix products take 8-bit floats.
+_FLOAT8_SINCE = (8, 9)
 
 
 def torchao_options(kind: Quantize) -> dict[str, Any]:
     """What `from_pretrained` needs besides, to quantize the weights in that way. SetupError."""
     if kind == "none":
         return {}
-    _ask_for("torchao", f"--quantize {kind}")
+    check_quantize(kind)
     from diffusers import TorchAoConfig
     from torchao import quantization
 
@@ -37,12 +39,25 @@ def torchao_options(kind: Quantize) -> dict[str, Any]:
     return {"quantization_config": TorchAoConfig(config, [*_KEPT, "proj_out"])}
 
 
+def check_quantize(kind: Quantize) -> None:
+    """SetupError where torchao is missing, or the GPU cannot do what is asked."""
+    if kind == "none":
+        return
+    _ask_for("torchao", f"--quantize {kind}")
+    if kind == "float8" and not (
+        torch.cuda.is_available() and torch.cuda.get_device_capability() >= _FLOAT8_SINCE
+    ):
+        raise SetupError(
+            "--quantize float8 needs a GPU that computes with it (RTX 40, H100 or later): int8 "
+            "works on every device"
+        )
+
+
 def load_gguf(component: Any, path: Path, source: str, subfolder: str, dtype: torch.dtype) -> Any:
     """The transformer of a GGUF file, as `component`; `source` has its configuration. SetupError.
 
     dtype: what is computed in. Names may be those of the original code or of diffusers.
     """
-    _ask_for("gguf", str(path))
     check_gguf(path)
     from diffusers import GGUFQuantizationConfig
     from diffusers.models.model_loading_utils import load_gguf_checkpoint
@@ -63,7 +78,8 @@ def load_gguf(component: Any, path: Path, source: str, subfolder: str, dtype: to
 
 
 def check_gguf(path: Path) -> None:
-    """SetupError where the path is no GGUF file."""
+    """SetupError where the path is no GGUF file, or there is nothing to read it with."""
+    _ask_for("gguf", str(path))
     try:
         with path.open("rb") as file:
             if file.read(4) != _MAGIC:

@@ -260,6 +260,7 @@ def test_a_preset_without_a_gpu_names_what_it_needs(name: str) -> None:
         (["--model", "tiny", "--weights", "W", "--gguf", "P"], "is no .gguf file"),
         (["--model", "tiny", "--weights", "t.gguf"], "give it as --gguf"),
         (["--model", "tiny", "--weights", "W", "--quantize", "int8", "--fit", "fp8"], "already"),
+        (["--model", "tiny", "--weights", "W", "--quantize", "float8"], "int8 works on every"),
     ],
 )
 def test_a_users_mistake_is_one_line(
