@@ -48,9 +48,9 @@ class TruthEditor:
 class SessionTruth:
     """The path-traced pictures of one session, rendered where they are not there yet.
 
-    given: a video or a folder to take them from; a folder takes up what is rendered, too. By
-    default drive.truth.mp4 and the folder drive.truth, beside drive.mcap. A video that was found by
-    its name counts if it is of this session and has enough samples.
+    given: a video (.mp4) or a folder to take them from; a folder takes up what is rendered, of any
+    number of sessions. By default drive.truth.mp4 and the folder drive.truth, beside drive.mcap. A
+    video that was found by its name counts if it is of this session and has enough samples.
     """
 
     def __init__(self, session: "SessionReader", spp: int, given: Path | None = None) -> None:
@@ -61,10 +61,10 @@ class SessionTruth:
         self._folder = session.path.with_suffix(".truth")
         self._video = self._found_video(session.path.with_suffix(".truth.mp4"))
         if given is not None:
-            if given.is_dir():
-                self._folder = given
-            else:
+            if given.is_file() or given.suffix == ".mp4":
                 self._video = self._check(given)
+            else:
+                self._folder = given
         self._frames: Iterator[tuple[U8, int]] = iter(())
         self._next: tuple[U8, int] | None = None
 
@@ -82,7 +82,8 @@ class SessionTruth:
         return picture
 
     def _of_folder(self, frame: "SessionFrame") -> U8:
-        path = self._folder / f"{frame.epoch}-{frame.header.seq:08d}-{self._spp}.png"
+        uuid, seq = self.session.info.session_uuid[:8], frame.header.seq
+        path = self._folder / f"{uuid}-{frame.epoch}-{seq:08d}-{self._spp}.png"
         if path.exists():
             picture = read_png(path)
             if picture.dtype != np.uint8 or picture.shape[2:] != (3,):
@@ -98,7 +99,9 @@ class SessionTruth:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"cannot make {self._folder}: {error.strerror}") from error
+            raise OutputError(
+                f"cannot make {self._folder}: {error.strerror}; give --truth FOLDER"
+            ) from error
         write_png(path, picture)
         return picture
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from capture_bridge.errors import RealMasterError, SessionError, SetupError
+from capture_bridge.errors import OutputError, RealMasterError, SessionError, SetupError
 from capture_bridge.images import read_png, write_png
 from capture_bridge.media import VideoWriter
 from capture_bridge.messages import Camera
@@ -74,7 +74,7 @@ def test_what_is_rendered_is_kept_and_never_rendered_again(
     options = EditorOptions(truth_spp=16)
     first = load_editor("truth", options).edit(session.frame(2), "p", 0)
     assert first[0, 0].tolist() == [25, 25, 25]
-    kept = session.path.with_suffix(".truth") / "1-00000102-16.png"
+    kept = session.path.with_suffix(".truth") / "01234567-1-00000102-16.png"
     assert np.array_equal(read_png(kept), first)
     again = load_editor("truth", options).edit(session.frame(2), "another", 1)
     assert np.array_equal(again, first)
@@ -122,12 +122,17 @@ def test_a_given_video_or_folder_is_used(
     assert abs(float(made.mean()) - 90) <= 3
     folder = tmp_path / "mine"
     folder.mkdir()
-    write_png(folder / "1-00000101-64.png", np.full((HEIGHT, WIDTH, 3), 120, np.uint8))
+    write_png(folder / "01234567-1-00000101-64.png", np.full((HEIGHT, WIDTH, 3), 120, np.uint8))
     editor = load_editor("truth", EditorOptions(truth=folder))
     assert editor.edit(session.frame(1), "p", 0).mean() == 120
     assert not renderer.rendered
     editor.edit(session.frame(2), "p", 0)
-    assert (folder / "1-00000102-64.png").exists()
+    assert (folder / "01234567-1-00000102-64.png").exists()
+    new = load_editor("truth", EditorOptions(truth=tmp_path / "new"))
+    new.edit(session.frame(2), "p", 0)
+    assert (tmp_path / "new" / "01234567-1-00000102-64.png").exists()
+    with pytest.raises(OutputError, match="--truth FOLDER"):
+        load_editor("truth", EditorOptions(truth=video / "x")).edit(session.frame(3), "p", 0)
 
 
 def test_pictures_of_another_session_or_size_are_refused(
@@ -138,10 +143,10 @@ def test_pictures_of_another_session_or_size_are_refused(
         load_editor("truth", EditorOptions(truth=other)).edit(session.frame(0), "p", 0)
     folder = tmp_path / "small"
     folder.mkdir()
-    write_png(folder / "1-00000100-64.png", np.zeros((4, 8, 3), np.uint8))
+    write_png(folder / "01234567-1-00000100-64.png", np.zeros((4, 8, 3), np.uint8))
     with pytest.raises(RealMasterError, match="8x4"):
         load_editor("truth", EditorOptions(truth=folder)).edit(session.frame(0), "p", 0)
-    write_png(folder / "1-00000101-64.png", np.zeros((HEIGHT, WIDTH), np.uint8))
+    write_png(folder / "01234567-1-00000101-64.png", np.zeros((HEIGHT, WIDTH), np.uint8))
     with pytest.raises(SessionError, match="no 8-bit RGB"):
         load_editor("truth", EditorOptions(truth=folder)).edit(session.frame(1), "p", 0)
     assert not renderer.rendered
@@ -187,4 +192,4 @@ def test_a_street_is_really_path_traced(tmp_path: Path) -> None:
         made = editor.edit(reader.frame(0), "p", 0)
     assert made.shape == (HEIGHT, WIDTH, 3)
     assert made.std() > 20
-    assert (path.with_suffix(".truth") / "1-00000000-2.png").exists()
+    assert (path.with_suffix(".truth") / "01234567-1-00000000-2.png").exists()
