@@ -4,7 +4,7 @@ PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check -c co
 # The CPU build of PyTorch, which is enough to train the fast tier and spares gigabytes of CUDA.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: setup setup-demo fmt check test demo bench bench-gpu plugins release-plugins fuzz clean
+.PHONY: setup setup-demo fmt check test demo bench bench-gpu street-experiment plugins release-plugins fuzz clean
 .DELETE_ON_ERROR:
 
 .venv/bin/python:
@@ -74,6 +74,14 @@ fuzz: setup
 
 bench-gpu: setup
 	.venv/bin/python -m benchmarks.gpu --output out/bench_gpu.md
+
+# The tiny base and its adapter, trained on the street by our own pipeline and held to the truth:
+# hours on two cores; run it again to go on. See docs/street.md.
+street-experiment: setup
+	.venv/bin/python -m training.street_pairs --seeds 0:800 --num 1 --out data/street_tiny
+	.venv/bin/python -m training.street_pans --samples data/street_tiny --out data/street_pans
+	.venv/bin/python -m training.tiny_base --clips data/street_pans --out out/tiny
+	.venv/bin/python -m training.street_experiment --base out/tiny --out out/street_experiment
 
 clean:
 	rm -rf out build .venv

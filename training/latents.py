@@ -8,6 +8,7 @@ hold, and encodes the others. Shards appear whole or not at all. Several process
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -70,7 +71,14 @@ def write_shard(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]
     """Write a .safetensors file that is there whole or not at all. OutputError."""
     part = path.with_suffix(".part")
     try:
+        part.touch()
+        mode = (
+            part.stat().st_mode
+        )  # as the user's umask says; safetensors would hide it from others
         save_file(tensors, part, metadata)
+        part.chmod(mode)
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
         part.replace(path)
     except (OSError, SafetensorError) as error:
         part.unlink(missing_ok=True)
