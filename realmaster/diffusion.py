@@ -148,6 +148,7 @@ class DiffusionModel:
             quantize=self._options.quantize,
             gguf=self._gguf,
             attention=self._options.attention,
+            compiled=self._options.compile,
         )
         video = open_video(opening)
         at = working_size(size, preset.size, video.spatial_multiple * self._stride)

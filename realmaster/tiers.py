@@ -52,6 +52,8 @@ class ModelOptions:
     attention: Annotated[str, tyro.conf.arg(metavar="BACKEND")] = ""
     """Which of diffusers' attention backends computes, such as sage or _flash_3_hub; PyTorch's own
     by default. A wrong name lists those at hand."""
+    compile: bool = False
+    """Compile the transformer's blocks: the first steps wait for it, all others are quicker."""
     fit: Literal["auto", "none", "offload", "fp8"] = "auto"
     """How video memory is saved; auto picks by what is free and says so."""
     preview: Annotated[Path | None, tyro.conf.Suppress] = None

@@ -33,7 +33,7 @@ class Opening:
     """What a run asks for. prompts: the prompt, and with guidance what it leads away from.
 
     gguf: files in the place of the transformers' weights, one for each. attention: a backend's
-    name, or "" for PyTorch's own.
+    name, or "" for PyTorch's own. compiled: the blocks are compiled at their first use.
     """
 
     preset: Preset
@@ -45,6 +45,7 @@ class Opening:
     quantize: Quantize = "none"
     gguf: Sequence[Path] = ()
     attention: str = ""
+    compiled: bool = False
 
 
 def open_video(opening: Opening) -> LatentVideo:
@@ -136,4 +137,6 @@ def _transformer(component: Any, name: str, opening: Opening) -> Any:
     if opening.attention:
         choose_attention(made, opening.attention, opening.device)
     place(made, opening.fit, opening.device)
+    if opening.compiled:
+        made.compile_repeated_blocks()
     return made

@@ -163,6 +163,17 @@ def test_dropping_the_sound_changes_nothing(version: str) -> None:
     assert torch.equal(made.velocity(x, reference, None, 0.7, 1), whole)
 
 
+@torch.no_grad()
+def test_compiled_blocks_give_the_same_velocity() -> None:
+    model = InContextLtx2Transformer.from_config(models("2.3")[0].config)
+    model.load_state_dict(models("2.3")[0].state_dict())
+    made = Ltx2Video(model.eval(), models("2.3")[1], prompt(0), fps=24.0)
+    x = torch.randn(1, 8, 2, 2, 2, generator=torch.Generator().manual_seed(2))
+    plain = made.velocity(x, x, None, 0.7, 1)
+    model.compile_repeated_blocks(fullgraph=True, backend="eager")
+    torch.testing.assert_close(made.velocity(x, x, None, 0.7, 1), plain, atol=1e-5, rtol=1e-5)
+
+
 def test_gradients_with_and_without_checkpointing_agree() -> None:
     model = InContextLtx2Transformer.from_config(models("2.3")[0].config)
     model.load_state_dict(models("2.3")[0].state_dict())

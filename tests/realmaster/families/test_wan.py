@@ -1,5 +1,7 @@
 """The Wan family on a tiny checkpoint of the real classes: any length, any size, anchors held."""
 
+from dataclasses import replace
+from functools import partialmethod
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,8 @@ from diffusers import AutoencoderKLWan
 
 from capture_bridge.errors import SetupError
 from realmaster.families.clips import U8, Clips, resized, working_size
+from realmaster.families.opening import Opening, open_video
+from realmaster.families.presets import PRESETS
 from realmaster.families.wan import Text, WanVideo
 from realmaster.families.weights import load
 from realmaster.flow_matching import schedule
@@ -87,6 +91,25 @@ def test_a_clip_ends_with_the_picture_it_is_given(checkpoint: Path) -> None:
     assert torch.equal(latents[:, :, :2], held)
     assert latents.shape == reference.shape
     assert not torch.equal(latents, model.denoise(reference, held, 0))
+
+
+def test_compiled_blocks_give_the_same_velocity(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Traced whole, without a break; what the trace is made into is PyTorch's concern."""
+    traced = partialmethod(
+        InContextTransformer.compile_repeated_blocks, fullgraph=True, backend="eager"
+    )
+    monkeypatch.setattr(InContextTransformer, "compile_repeated_blocks", traced)
+    preset = replace(PRESETS["tiny"], source=str(checkpoint))
+    opening = Opening(preset, ("a street",), (), "none", "cpu", 24.0)
+    x = torch.randn(1, 4, 2, 2, 4, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        plain, compiled = (
+            open_video(replace(opening, compiled=wanted)).velocity(x, x, None, 0.7, 1)
+            for wanted in (False, True)
+        )
+    torch.testing.assert_close(plain, compiled, atol=1e-5, rtol=1e-5)
 
 
 def test_guidance_leads_away_from_the_negative_prompt(checkpoint: Path) -> None:
