@@ -2,6 +2,7 @@
 
 import tomllib
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,7 @@ def game_prompts(game: str, path: Path | None = None) -> GamePrompts:
         raise RealMasterError(f"{source}: games are written as [[game]] tables")
     for row in rows:
         where = f"{source}, [[game]] {rows.index(row) + 1}"
-        match = _text(row, "match", where).lower()
-        if match in game.lower():
+        if fnmatchcase(game.lower(), _text(row, "match", where).lower()):
             return _prompts(row, game, where)
     return _prompts(tables.get("default"), game, f"{source}, [default]")
 

@@ -10,19 +10,20 @@ def test_a_game_has_its_own_prompt_and_others_the_default() -> None:
     default = game_prompts("Some Game")
     assert "photograph" in default.edit
     assert "where it is" in default.edit
-    for game in ("Grand Theft Auto V", "GTA V", "the street game"):
+    for game in ("Grand Theft Auto V", "GTA V", "gta5", "street"):
         prompts = game_prompts(game)
         assert prompts.edit != default.edit
         assert prompts.caption
         assert "where it is" in prompts.edit
-    assert game_prompts("").edit == default.edit
+    for game in ("", "Street Fighter", "ungtainly"):
+        assert game_prompts(game).edit == default.edit
 
 
 def test_a_file_of_ones_own_counts_and_names_the_game(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(
         '[default]\nedit = "{game} {0} as a photo"\ncaption = "c"\n'
-        '[[game]]\nmatch = "Chess"\nedit = "real wood"\ncaption = "a board"\n'
+        '[[game]]\nmatch = "*Chess*"\nedit = "real wood"\ncaption = "a board"\n'
     )
     assert game_prompts("My {game}", path).edit == "My {game} {0} as a photo"
     assert game_prompts("battle chess 2", path).caption == "a board"
