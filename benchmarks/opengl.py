@@ -27,7 +27,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -111,12 +111,15 @@ class _Process:
         self._process.wait()
 
     def cpu_s(self) -> float:
-        """User and system time of all its threads."""
+        """What its threads have computed, in seconds."""
         status = self._process.poll()
         if status is not None:
             raise SetupError(f"the game ended with status {status}")
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        total_ns = 0
+        for thread in Path(f"/proc/{self._process.pid}/task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):  # it ended just now
+                total_ns += int((thread / "schedstat").read_text().split()[0])
+        return total_ns * 1e-9
 
     def _num_swaps(self) -> int:
         return int(struct.unpack("<Q", self._swaps.read_bytes())[0])
