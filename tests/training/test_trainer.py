@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -104,6 +105,22 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
         ours, theirs = load_file(tmp_path / "cut" / name), load_file(tmp_path / "whole" / name)
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_ctrl_c_saves_what_was_learnt_and_ends(
+    start: Callable[..., Result], tmp_path: Path
+) -> None:
+    def press(done: int, total: int, loss: float) -> None:
+        if done == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        start(tmp_path, press, checkpoint_every=100)
+    saved = [path.name for path in (tmp_path / "checkpoints").iterdir()]
+    assert saved == ["step-00000003.safetensors"]
+    assert (tmp_path / "adapter.safetensors").is_file()
+    assert len(start(tmp_path, resume=True).losses) == 3
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_passes_of_a_step_equal_one_large_batch(
