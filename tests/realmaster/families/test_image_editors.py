@@ -1,13 +1,14 @@
 """Editors on tiny checkpoints of the real pipelines; sizes, alignment, errors."""
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from diffusers.pipelines.flux import pipeline_flux_kontext
-from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus
+from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit, pipeline_qwenimage_edit_plus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -72,6 +73,24 @@ def test_an_edit_has_the_frames_size_and_hears_seed_prompt_and_picture(
     assert not np.array_equal(made, model.edit(dark, "a photograph", 0))
 
 
+@pytest.mark.usefixtures("small")
+def test_the_first_qwen_image_edit_is_another_class_and_works_as_well(
+    checkpoints: dict[str, Path],
+    frame: MemoryFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours = pipeline_qwenimage_edit.calculate_dimensions
+    monkeypatch.setattr(
+        pipeline_qwenimage_edit, "calculate_dimensions", lambda _, ratio: ours(64 * 64, ratio)
+    )
+    folder = shutil.copytree(checkpoints["qwen-image-edit"], tmp_path / "first")
+    index = (folder / "model_index.json").read_text()
+    (folder / "model_index.json").write_text(index.replace("EditPlusPipeline", "EditPipeline"))
+    model = editor("qwen-image-edit", {"qwen-image-edit": folder})
+    assert model.edit(frame, "a photograph", 0).shape == (50, 90, 3)
+
+
 class Mirror:
     """A pipeline that gives back what it is shown, and notes how it was called."""
 
@@ -87,7 +106,7 @@ class Mirror:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("size", [(320, 180), (181, 97), (100, 240), (1920, 1080)])
+@pytest.mark.parametrize("size", [(320, 180), (181, 97), (100, 240), (1280, 720)])
 def test_what_an_editor_leaves_alone_stays_where_it_was(name: str, size: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (size[1] // 8 + 1, size[0] // 8 + 1, 4), dtype=np.uint8)
