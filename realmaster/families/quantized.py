@@ -66,7 +66,7 @@ def load_gguf(component: Any, path: Path, source: str, subfolder: str, dtype: to
         checkpoint: dict[str, Tensor] = load_gguf_checkpoint(str(path))
         try:
             made = component.from_single_file(
-                {_renamed(name): tensor for name, tensor in checkpoint.items()},
+                {_renamed(name): _usable(name, part) for name, part in checkpoint.items()},
                 config=source,
                 subfolder=subfolder,
                 quantization_config=GGUFQuantizationConfig(compute_dtype=dtype),
@@ -93,6 +93,16 @@ def quantized_gib(files: Sequence[Path], kind: Quantize, weights_gib: float) -> 
     if files:
         return sum(path.stat().st_size for path in files) / (1 << 30)
     return weights_gib if kind == "none" else weights_gib * 0.52  # scales beside 8 bits
+
+
+def _usable(name: str, tensor: Tensor) -> Tensor:
+    """The tensor, in full where no linear layer will read it: tables, norms, convolutions."""
+    from diffusers.quantizers.gguf.utils import GGUFParameter, dequantize_gguf_tensor
+
+    if not isinstance(tensor, GGUFParameter) or (name.endswith(".weight") and tensor.ndim == 2):
+        return tensor
+    full: Tensor = dequantize_gguf_tensor(tensor)
+    return full
 
 
 def _renamed(name: str) -> str:

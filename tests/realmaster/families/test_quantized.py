@@ -13,11 +13,14 @@ from torch import Tensor
 from capture_bridge.errors import SetupError
 from realmaster.adapters import Adapter, Factors, attach
 from realmaster.families.fit import choose, place, when_quantized
+from realmaster.families.ltx2 import Ltx2Video
+from realmaster.families.ltx2_transformer import InContextLtx2Transformer
 from realmaster.families.opening import Opening, open_video
 from realmaster.families.presets import PRESETS
 from realmaster.families.quantized import load_gguf, quantized_gib, torchao_options
 from realmaster.families.weights import load
 from realmaster.in_context import InContextTransformer, Segment
+from tests.realmaster.families.test_ltx2 import models, prompt
 from tests.realmaster.families.tiny_checkpoint import write_tiny
 
 gguf = pytest.importorskip("gguf", reason="the extra 'quantized' is not installed")
@@ -42,6 +45,22 @@ ORIGINAL = (
 )
 
 
+#: The same for LTX-2.3, whose names differ less.
+ORIGINAL_LTX = (
+    ("av_cross_attn_video_scale_shift", "av_ca_video_scale_shift_adaln_single"),
+    ("av_cross_attn_video_a2v_gate", "av_ca_a2v_gate_adaln_single"),
+    ("av_cross_attn_audio_scale_shift", "av_ca_audio_scale_shift_adaln_single"),
+    ("av_cross_attn_audio_v2a_gate", "av_ca_v2a_gate_adaln_single"),
+    ("video_a2v_cross_attn_scale_shift_table", "scale_shift_table_a2v_ca_video"),
+    ("audio_a2v_cross_attn_scale_shift_table", "scale_shift_table_a2v_ca_audio"),
+    ("prompt_adaln.", "prompt_adaln_single."),
+    ("time_embed.", "adaln_single."),
+    ("proj_in", "patchify_proj"),
+    ("norm_q", "q_norm"),
+    ("norm_k", "k_norm"),
+)
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny(tmp_path_factory.mktemp("tiny"))
@@ -59,6 +78,9 @@ def write_gguf(path: Path, tensors: dict[str, Tensor], kind: Any) -> Path:
         values = np.ascontiguousarray(tensor.detach().float().numpy())
         if values.ndim == 2 and values.shape[1] % 32 == 0:
             writer.add_tensor(name, gguf.quants.quantize(values, kind), raw_dtype=kind)
+        elif values.ndim == 1 and name.endswith((".weight", ".bias")):
+            short = gguf.GGMLQuantizationType.BF16
+            writer.add_tensor(name, gguf.quants.quantize(values, short), raw_dtype=short)
         else:
             writer.add_tensor(name, values)
     writer.write_header_to_file()
@@ -109,6 +131,27 @@ def test_a_gguf_file_is_the_model_within_its_quantization(
     assert type(made.blocks[0].ffn.net[2]).__name__ == "GGUFLinear"
     off = difference(velocity(made), velocity(plain))
     assert 0 < off < error
+
+
+def test_a_gguf_file_of_ltx_is_the_model_within_its_quantization(tmp_path: Path) -> None:
+    plain, vae = models("2.3")
+    plain.save_pretrained(tmp_path / "transformer")
+    tensors = {}
+    for name, tensor in plain.state_dict().items():
+        for ours, theirs in ORIGINAL_LTX:
+            name = name.replace(ours, theirs)
+        tensors[f"model.diffusion_model.{name}"] = tensor
+    kind = gguf.GGMLQuantizationType.Q8_0
+    path = write_gguf(tmp_path / "t.gguf", tensors, kind)
+    made = load_gguf(InContextLtx2Transformer, path, str(tmp_path), "transformer", torch.float32)
+    made.drop_sound()
+    x = torch.randn(1, 8, 2, 2, 2, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        got, wanted = (
+            Ltx2Video(model, vae, prompt(0), fps=24.0).velocity(x, x, None, 0.7, 1)
+            for model in (made, plain)
+        )
+    assert 0 < difference(got, wanted) < 0.02
 
 
 def test_a_gguf_file_that_is_damaged_or_another_models_is_one_line(
