@@ -14,6 +14,7 @@ from realmaster.pair_measures import measured
 
 if TYPE_CHECKING:
     from capture_bridge.session import SessionFrame
+    from realmaster.faces import FaceIdentity
 
 U8 = NDArray[np.uint8]
 
@@ -36,6 +37,8 @@ class Limits:
     """Largest change of the mean color from one frame to the next, in Lab units."""
     flicker: float = 1.5
     """Warp error along the engine's motion per detail, relative to the render's."""
+    identity: float = 0.4
+    """Cosine of a person's face and the same person's in an anchor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ GATES: tuple[Gate, ...] = (
     Gate("unexplained", "something is shown that the engine does not have"),
     Gate("color_jump", "exposure or color jumps between two frames"),
     Gate("flicker", "the pictures flicker along the engine's motion"),
+    Gate("identity", "a person's face is not that of the anchor", at_least=True),
 )
 
 
@@ -81,12 +85,16 @@ def judge(
     pictures: Sequence[U8],
     anchors: Mapping[int, U8],
     limits: Limits | None = None,
+    *,
+    faces: "FaceIdentity | None" = None,
 ) -> Verdict:
     """The verdict on the pictures (T, H, W, 3) of a clip that were made from `anchors`.
 
-    anchors: index into `frames` -> picture.
+    anchors: index into `frames` -> picture. faces: where a user has models for them.
     """
     limits = limits or Limits()
     figures = measured(frames, pictures, anchors)
+    if faces is not None:
+        figures |= faces.measured(frames, pictures, anchors)
     reasons = [reason for gate in GATES if (reason := gate.reason(figures, limits)) is not None]
     return Verdict(not reasons, figures, tuple(reasons))

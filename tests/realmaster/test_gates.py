@@ -110,7 +110,7 @@ def test_a_bad_pair_is_rejected_for_the_right_reason(good: Pair, gate: str) -> N
 
 
 def test_every_gate_has_a_bad_pair_and_a_limit() -> None:
-    assert [gate.figure for gate in GATES if gate.figure not in BAD] == []
+    assert {gate.figure for gate in GATES} == {*BAD, "identity"}  # test_faces.py spoils faces
     assert {gate.figure for gate in GATES} == set(Limits.__dataclass_fields__)
 
 
