@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-onnx = pytest.importorskip("onnx", reason="needs realmaster[train]")
-
 from capture_bridge.errors import SetupError
 from realmaster.faces import SIDE, TEMPLATE, FaceIdentity, open_faces
 from realmaster.gates import GATES, Limits
 from tests.realmaster.fast_frames import MemoryFrame, memory_frames
+
+onnx = pytest.importorskip("onnx", reason="needs realmaster[train]")
 
 U8 = NDArray[np.uint8]
 SIZE = (96, 64)
@@ -25,6 +25,10 @@ _SCALE = 28 / SIDE
 
 def write_recognizer(path: Path, side: int = SIDE) -> Path:
     """Embeds a face as the means of its 8 x 8 parts."""
+
+    def tensor(name: str, shape: list[int]) -> object:
+        return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+
     nodes = [
         onnx.helper.make_node("AveragePool", ["x"], ["p"], kernel_shape=[14, 14], strides=[14, 14]),
         onnx.helper.make_node("Flatten", ["p"], ["y"]),
