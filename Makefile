@@ -24,7 +24,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 	@echo "Setting up .venv for development …"
 	@.venv/bin/python -c 'import torch' 2>/dev/null || \
 		$(PIP) --quiet --retries 1 --extra-index-url $(TORCH_INDEX) torch
-	@$(PIP) -e '.[street,truth,diffusion,quantized,train,dev]'
+	@$(PIP) -e '.[street,truth,diffusion,quantized,train,ray,dev]'
 	@touch $@ .venv/.demo
 
 # Where they cannot be installed, the tests of native plugins skip and say so.
