@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -222,6 +223,14 @@ def test_resize_goes_on_in_the_new_size(record: Record) -> None:
     assert sizes[0] == (320, 180) and sizes[-1] == (400, 240)
     assert not [cause for cause in recorded.summary.drops if cause.endswith("oversize")]
     check_truth(recorded)
+
+
+@pytest.mark.parametrize("variant", ["plain", "asan"])
+def test_normals_and_motion_at_every_width(native_build: NativeBuild, variant: str) -> None:
+    """With the sanitizers it is the code for processors without AVX2."""
+    program = native_build.target("opengl_pixels", variant)
+    done = subprocess.run([program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_menu_is_no_world(programs: NativeBuild, tmp_path: Path) -> None:
