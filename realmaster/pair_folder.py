@@ -31,6 +31,7 @@ SETTINGS = "settings.json"
 #: How long another process may hold the manifest: appending a line takes milliseconds.
 _LOCK_LIMIT_S = 60.0
 _MAX_SETTINGS_BYTES = 1 << 20
+_MAX_MANIFEST_BYTES = 1 << 30
 _KEPT = "what was finished is kept, and the same command goes on from there"
 
 
@@ -82,6 +83,8 @@ class PairFolder:
         for part in sorted(self.path.glob("manifest*.jsonl")):
             done = self._read_bytes.get(part, 0)
             with part.open("rb") as file:
+                if file.seek(0, os.SEEK_END) - done > _MAX_MANIFEST_BYTES:
+                    raise OutputError(f"{part} is no manifest: it is larger than 1 GiB")
                 file.seek(done)
                 whole, newline, _unfinished = file.read().rpartition(b"\n")
             for line in whole.split(b"\n") if newline else ():

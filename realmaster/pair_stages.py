@@ -12,6 +12,7 @@ from capture_bridge.session import SessionFrame
 from realmaster.anchors import AnchorRules, EditedAnchors, edit_anchors
 from realmaster.edit_prompts import game_prompts
 from realmaster.editors import load_editor
+from realmaster.faces import open_faces
 from realmaster.gates import Verdict, judge
 from realmaster.pairs import PairSettings
 from realmaster.propagation import Propagated, load_propagator
@@ -26,6 +27,7 @@ class OpenStages:
         self._settings = settings
         self._editor = load_editor(settings.editor, settings.editing)
         self._propagator = load_propagator(settings.propagator, settings.propagation)
+        self._faces = None if settings.faces is None else open_faces(settings.faces)
         self.requires = self._propagator.requires | {"color"}
 
     def anchors(self, frames: Sequence[SessionFrame]) -> EditedAnchors:
@@ -43,4 +45,5 @@ class OpenStages:
         self, frames: Sequence[SessionFrame], made: Propagated, anchors: Mapping[int, U8]
     ) -> Verdict:
         """The gates' verdict."""
-        return judge(frames, list(made.pictures), anchors, self._settings.limits)
+        pictures = list(made.pictures)
+        return judge(frames, pictures, anchors, self._settings.limits, faces=self._faces)

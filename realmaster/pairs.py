@@ -46,7 +46,8 @@ class PairSettings:
 
     editor, propagator: names of their tables. caption: what trainers are told of every clip; None:
     what prompts.toml says of the game. size: (width, height) of the videos; None: the session's,
-    rounded down (pair_videos.py).
+    rounded down (pair_videos.py). faces: a folder of face models (faces.py), for the gate of
+    identity.
     """
 
     editor: str
@@ -57,11 +58,13 @@ class PairSettings:
     editing: EditorOptions = field(default_factory=EditorOptions)
     propagation: PropagationOptions = field(default_factory=PropagationOptions)
     limits: Limits = field(default_factory=Limits)
+    faces: Path | None = None
 
     def to_json(self) -> Mapping[str, Any]:
         """As the folder keeps them: all that pictures depend on."""
         values = asdict(self)
-        values["editing"]["prompts"] = str(self.editing.prompts) if self.editing.prompts else None
+        values["editing"]["prompts"] = self.editing.prompts and str(self.editing.prompts)
+        values["faces"] = self.faces and str(self.faces)
         for stage, names in _NO_MATTER.items():
             for name in names:
                 del values[stage][name]

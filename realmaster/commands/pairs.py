@@ -45,6 +45,9 @@ class Pairs:
     enlarged. By default the session's, rounded down."""
     caption: str | None = None
     """What trainers are told of every clip; by default what prompts.toml says of the game."""
+    faces: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """Two face models of yours, a YuNet detector and an ArcFace recognizer (.onnx): clips in which
+    a person's face changes are rejected."""
     shard: str = ""
     """Make only the I-th of N parts: 3/16 (from 0). By default of RANK and WORLD_SIZE."""
     ray: Annotated[str, tyro.conf.arg(metavar="ADDRESS|local")] = ""
@@ -93,6 +96,7 @@ class Pairs:
             rules=self.clips.rules(),
             editing=self.editing,
             propagation=self.propagation,
+            faces=self.faces,
         )
 
     def _plan(self, settings: PairSettings, requires: frozenset[str]) -> list[Job]:

@@ -108,6 +108,7 @@ def test_shards_of_the_environment_and_lists_without_sessions(
         (("--shard", "4/4"), r"--shard 4/4: write I/N"),
         (("--shard", "0/2", "--ray", "local"), r"--ray spreads the clips by itself"),
         (("--editor", "magic"), r"no editor 'magic'; there are truth"),
+        (("--faces", "."), r"\. holds 0 YuNet detectors and 0 other \.onnx files"),
         (("--propagate", "magic"), r"no propagator 'magic'; there are warp"),
     ],
 )
@@ -117,10 +118,12 @@ def test_mistakes_are_one_line_with_the_cure(
     session: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     flags = {"--editor": "brighter", "--propagate": "warp", "--length": "9"}
     flags |= dict(zip(arguments[::2], arguments[1::2], strict=True))
     given = [part for pair in flags.items() for part in pair]
+    monkeypatch.chdir(tmp_path)
     assert cli.main(["pairs", str(session), "-o", str(tmp_path / "pairs"), *given]) == 1
     assert re.search(words, told(capsys))
     assert not list((tmp_path / "pairs").rglob("*.mp4"))
