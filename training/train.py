@@ -109,9 +109,9 @@ def prepare_output(run: Run) -> None:
 
 
 def _accelerator(config: TrainConfig) -> tuple[Accelerator, torch.device]:
+    """Who shares the work, as torchrun or accelerate launch say; precision is the trainer's own."""
     on_cpu = device_for(config.base, PRESETS[config.base]) == "cpu"
-    mixed = "bf16" if config.precision == "bfloat16" else "no"
-    accelerator = Accelerator(cpu=on_cpu, mixed_precision=mixed)
+    accelerator = Accelerator(cpu=on_cpu, mixed_precision="no")
     return accelerator, accelerator.device
 
 

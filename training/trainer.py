@@ -1,8 +1,8 @@
 """The loop: draw, predict, step, save, validate; over one process or many.
 
-Accelerate spreads it (DDP, FSDP2) and casts to the precision; what a step does is a function of
-the config and its number, so that the same seed gives the same losses and a resumed run those of an
-uninterrupted one. A loss that is no number, a full disk or Ctrl-C leave the last checkpoint whole.
+Accelerate spreads it (DDP, FSDP2). What a step does is a function of the config and its number, so
+that the same seed gives the same losses, and a resumed run those of an uninterrupted one. A loss
+that is no number, a full disk or Ctrl-C leave the last checkpoint whole.
 """
 
 import logging
@@ -148,7 +148,8 @@ class Trainer:
         drawn = draw(
             shape, slots, step, config.seed, config.noise, config.held, base.temporal_factor
         ).to(accelerator.device)
-        with accelerator.autocast():
+        short = config.precision == "bfloat16"
+        with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=short):
             predicted = base.predict(self._model, batch, drawn)
         return flow_loss(predicted, batch.target, drawn)
 

@@ -131,6 +131,16 @@ def test_passes_of_a_step_equal_one_large_batch(
     assert passes.losses == pytest.approx(large.losses, rel=1e-5)
 
 
+def test_saving_memory_changes_the_losses_little(
+    start: Callable[..., Result], tmp_path: Path
+) -> None:
+    plain = start(tmp_path / "plain", steps=2).losses
+    recomputed = start(tmp_path / "recomputed", steps=2, gradient_checkpointing=True).losses
+    short = start(tmp_path / "short", steps=2, precision="bfloat16").losses
+    assert recomputed == pytest.approx(plain, rel=1e-6)
+    assert short == pytest.approx(plain, rel=0.05)
+
+
 def test_training_predicts_what_enhancing_does(tiny: Path) -> None:
     base = open_base("wan", str(tiny), torch.float32, "cpu")
     generator = torch.Generator().manual_seed(0)
