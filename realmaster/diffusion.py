@@ -130,6 +130,9 @@ class DiffusionModel:
             "fit": self._fit,
             "seams": json.dumps(joins),
         }
+        quantized = ", ".join(path.name for path in self._gguf) or self._options.quantize
+        if quantized != "none":
+            told["quantized"] = quantized
         missed = missed_end(state)
         return told if missed is None else {**told, "last_frame_difference": f"{missed:.3f}"}
 

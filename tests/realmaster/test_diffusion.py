@@ -211,6 +211,11 @@ def test_a_text_encoder_too_large_for_the_card_works_on_the_cpu(
     assert asked == [("cuda", torch.bfloat16), ("cpu", torch.bfloat16)]
 
 
+def test_the_layer_says_how_weights_are_quantized(checkpoint: Path) -> None:
+    assert tiny(checkpoint, quantize="int8").summary({})["quantized"] == "int8"
+    assert "quantized" not in tiny(checkpoint).summary({})
+
+
 def test_options_have_their_say_in_the_fingerprint(checkpoint: Path) -> None:
     prints = {
         tiny(checkpoint, **changes).fingerprint
