@@ -148,10 +148,14 @@ class Trainer:
         drawn = draw(
             shape, slots, step, config.seed, config.noise, config.held, base.temporal_factor
         ).to(accelerator.device)
-        short = config.precision == "bfloat16"
-        with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=short):
+        with self._precision():
             predicted = base.predict(self._model, batch, drawn)
         return flow_loss(predicted, batch.target, drawn)
+
+    def _precision(self) -> torch.autocast:
+        """Where the transformer runs: its products in bf16, if the config says so."""
+        short = self._config.precision == "bfloat16"
+        return torch.autocast(self._accelerator.device.type, torch.bfloat16, enabled=short)
 
     def _slots(self, passage: int) -> range:
         """This process's places in the step's whole batch."""
@@ -193,9 +197,9 @@ class Trainer:
 
     def _validate(self, step: int) -> Score:
         self._model.eval()
-        made = [
-            render(clip, self._base, self._config, self._accelerator.device) for clip in self._shown
-        ]
+        device = self._accelerator.device
+        with self._precision():
+            made = [render(clip, self._base, self._config, device) for clip in self._shown]
         scored = score(made, self._shown)
         if self._accelerator.is_main_process:
             folder = self._output / "validation" / f"step-{step:08d}"

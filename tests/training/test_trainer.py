@@ -136,7 +136,7 @@ def test_saving_memory_changes_the_losses_little(
 ) -> None:
     plain = start(tmp_path / "plain", steps=2).losses
     recomputed = start(tmp_path / "recomputed", steps=2, gradient_checkpointing=True).losses
-    short = start(tmp_path / "short", steps=2, precision="bfloat16").losses
+    short = start(tmp_path / "short", steps=2, precision="bfloat16", num_validation=1).losses
     assert recomputed == pytest.approx(plain, rel=1e-6)
     assert short == pytest.approx(plain, rel=0.05)
 
