@@ -1,5 +1,6 @@
 """Progress bars for people: on a terminal a moving bar, in a log a line now and then."""
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,7 +42,8 @@ def training_bar(label: str) -> Iterator[Callable[[int, int, float], None]]:
 
         def show(done: int, total: int, loss: float) -> None:
             bar.total = total
-            bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
+            if math.isfinite(loss):  # there is none before the first step
+                bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
             bar.update(done - bar.n)
 
         yield show
