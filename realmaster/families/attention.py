@@ -4,7 +4,11 @@ import warnings
 from typing import Any
 
 import torch
-from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
+from diffusers.models.attention_dispatch import (
+    AttentionBackendName,
+    attention_backend,
+    dispatch_attention_fn,
+)
 
 from capture_bridge.errors import SetupError
 
@@ -37,7 +41,8 @@ def check_attention(name: str, device: str) -> None:
 def choose_attention(transformer: Any, name: str, device: str) -> None:
     """Let the transformer compute its attention by the backend `name`. SetupError."""
     try:
-        transformer.set_attention_backend(name)
+        with attention_backend():  # diffusers makes it every other model's, too: not here
+            transformer.set_attention_backend(name)
         problem = _refusal(name, device)
     except (OSError, *_REFUSALS) as error:
         problem = str(error).split("\n", 1)[0]

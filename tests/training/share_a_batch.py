@@ -1,10 +1,8 @@
-"""Started by torchrun in two processes: three steps by DDP, by FSDP2, and in bf16."""
+"""Started by torchrun in two processes: three steps by DDP, by FSDP2 ("fsdp2", in bf16 "short")."""
 
 import os
 import sys
 from pathlib import Path
-
-from accelerate.state import AcceleratorState
 
 from training.recipes import changed
 from training.train import Run, train
@@ -30,9 +28,7 @@ def run(folder: Path, name: str, batch: int, precision: str = "float32") -> None
 
 
 if __name__ == "__main__":
-    run(Path(sys.argv[1]), "ddp", batch=1)
-    os.environ.update(FSDP2)
-    AcceleratorState._reset_state(reset_partial_state=True)
-    run(Path(sys.argv[1]), "fsdp2", batch=1)
-    AcceleratorState._reset_state(reset_partial_state=True)
-    run(Path(sys.argv[1]), "short", batch=1, precision="bfloat16")
+    way = sys.argv[2]
+    if way != "ddp":
+        os.environ.update(FSDP2)
+    run(Path(sys.argv[1]), way, batch=1, precision="bfloat16" if way == "short" else "float32")

@@ -4,6 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers.models.attention_dispatch import (
+    AttentionBackendName,
+    _AttentionBackendRegistry,
+)
 
 from capture_bridge.errors import SetupError
 from realmaster.families.attention import attention_backends, check_attention, choose_attention
@@ -22,6 +26,9 @@ def test_another_backend_gives_the_same_numbers(tmp_path: Path) -> None:
     for name in ("native", "_native_math"):
         model = load(InContextTransformer, checkpoint, "transformer")
         choose_attention(model, name, "cpu")
+        assert _AttentionBackendRegistry.get_active_backend()[0] is AttentionBackendName.NATIVE, (
+            "for other models"
+        )
         names = {str(block.attn1.processor._attention_backend.value) for block in model.blocks}
         assert names == {name}
         made += model(segments, None, text)
