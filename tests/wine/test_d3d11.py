@@ -34,14 +34,18 @@ CALIBRATE, FRAME = 1, 2
 
 
 def assert_true(lab: Lab, path: Path, *, hud: bool = True) -> None:
-    """Depth below 1e-4, normals within 1 %, color exact, sky infinite, HUD only in color_ui."""
+    """Depth below 1e-4, normals within 1 %, color exact, sky infinite, HUD only in color_ui.
+
+    The first frame of a size has no normals: the plugin finds out anew which target holds them.
+    """
     errors = errors_of(lab, path)
     assert len(errors) >= 3
+    assert sum(error.normal.size == 0 for error in errors) <= 1
     assert_color(errors, hud=hud)
     for error in errors:
         assert error.depth.size > 10_000
         assert error.depth.max() < 1e-4
-        assert error.normal.max() < 0.01
+        assert error.normal.size == 0 or error.normal.max() < 0.01
         assert error.sky_is_infinite
 
 
