@@ -5,7 +5,6 @@ so that `realmaster inspect` needs neither Panda3D nor onnxruntime. This is the 
 error becomes an exit status: RealMasterError is printed as one line, Ctrl-C says so in one line.
 """
 
-import importlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ import tyro
 
 from capture_bridge.errors import RealMasterError
 from realmaster import __version__
+from realmaster.factories import imported
 
 
 class Command(Protocol):
@@ -108,8 +108,7 @@ def help_text() -> str:
 
 def load_command(name: str) -> type[Command]:
     """The dataclass behind a subcommand's name (a key of COMMANDS)."""
-    module, _, attribute = COMMANDS[name][0].partition(":")
-    command: type[Command] = getattr(importlib.import_module(module), attribute)
+    command: type[Command] = imported(COMMANDS[name][0])
     return command
 
 

@@ -1,7 +1,5 @@
 """The table of image editors that `--editor` takes; each is imported only when it is asked for."""
 
-import importlib
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +10,7 @@ import tyro
 
 from capture_bridge.errors import RealMasterError, SetupError
 from realmaster.anchors import ImageEditor
+from realmaster.factories import factory
 
 MAX_SEEDS, MAX_SAMPLES = 64, 4096
 
@@ -106,13 +105,6 @@ def load_editor(name: str, options: EditorOptions | None = None) -> ImageEditor:
     if name not in EDITORS:
         raise SetupError(f"there is no editor '{name}'; there are {', '.join(EDITORS)}")
     row = EDITORS[name]
-    missing = [package for package in row.packages if importlib.util.find_spec(package) is None]
-    if missing:
-        raise SetupError(
-            f"'{name}' needs {', '.join(missing)}: pip install 'realmaster[{row.extra}]'"
-        )
-    module, _, attribute = row.factory.partition(":")
-    made: ImageEditor = getattr(importlib.import_module(module), attribute)(
-        name, options or EditorOptions()
-    )
+    make = factory(name, row.factory, row.packages, row.extra)
+    made: ImageEditor = make(name, options or EditorOptions())
     return made

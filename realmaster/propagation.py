@@ -4,8 +4,6 @@ A propagator makes a picture of every frame of a clip from the pictures of a few
 neither warping nor models; torch is imported only by the row that needs it.
 """
 
-import importlib
-import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -16,6 +14,7 @@ import tyro
 from numpy.typing import NDArray
 
 from capture_bridge.errors import MissingBufferError, RealMasterError, SetupError
+from realmaster.factories import factory
 
 if TYPE_CHECKING:
     from capture_bridge.session import SessionFrame
@@ -117,15 +116,8 @@ def load_propagator(name: str, options: PropagationOptions | None = None) -> Pro
     if name not in PROPAGATORS:
         raise SetupError(f"there is no propagator '{name}'; there are {', '.join(PROPAGATORS)}")
     row = PROPAGATORS[name]
-    missing = [package for package in row.packages if importlib.util.find_spec(package) is None]
-    if missing:
-        raise SetupError(
-            f"'{name}' needs {', '.join(missing)}: pip install 'realmaster[diffusion]'"
-        )
-    module, _, attribute = row.factory.partition(":")
-    made: Propagator = getattr(importlib.import_module(module), attribute)(
-        options or PropagationOptions()
-    )
+    make = factory(name, row.factory, row.packages, "diffusion")
+    made: Propagator = make(options or PropagationOptions())
     return made
 
 

@@ -1,7 +1,5 @@
 """The table of models that `--model` takes; each is imported only when it is asked for."""
 
-import importlib
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ import tyro
 
 from capture_bridge.errors import SetupError
 from realmaster.enhancer import Model
+from realmaster.factories import factory, imported
 from realmaster.families.presets import PRESETS
 
 End = Literal["first", "last"]
@@ -92,21 +91,14 @@ def load_model(name: str, options: ModelOptions | None = None) -> Model:
     if name not in MODELS:
         raise SetupError(f"there is no model '{name}'; there are {', '.join(MODELS)}")
     tier = MODELS[name]
-    module, _, attribute = tier.factory.partition(":")
     if not tier.takes_options:
         if options not in (None, ModelOptions()):
             raise SetupError(
                 f"'{name}' has no adapter, prompt, steps or weights to set: those belong to "
                 f"{', '.join(PRESETS)}"
             )
-        model: Model = getattr(importlib.import_module(module), attribute)()
+        model: Model = imported(tier.factory)()
         return model
-    missing = [p for p in ("torch", "diffusers", "peft") if importlib.util.find_spec(p) is None]
-    if missing:
-        raise SetupError(
-            f"'{name}' needs {', '.join(missing)}: pip install 'realmaster[diffusion]'"
-        )
-    made: Model = getattr(importlib.import_module(module), attribute)(
-        name, options or ModelOptions()
-    )
+    make = factory(name, tier.factory, ("torch", "diffusers", "peft"), "diffusion")
+    made: Model = make(name, options or ModelOptions())
     return made

@@ -1,7 +1,6 @@
 """`train`: an adapter from a folder of pairs."""
 
 import importlib
-import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from capture_bridge.errors import SetupError
 from realmaster.commands.options import OutputPath, parse_size
 from realmaster.commands.progress import progress_bar, training_bar
+from realmaster.factories import require
 
 _NEEDED = ("torch", "diffusers", "peft", "accelerate", "tensorboard")
 
@@ -71,11 +70,7 @@ class Train:
 
     def run(self) -> int:
         """Train, with bars, and say what was written."""
-        missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-        if missing:
-            raise SetupError(
-                f"training needs {', '.join(missing)}: pip install 'realmaster[diffusion,train]'"
-            )
+        require("training", _NEEDED, "diffusion,train")
         training: Any = importlib.import_module("training.train")
         recipes: Any = importlib.import_module("training.recipes")
         run = training.Run(
