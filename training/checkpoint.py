@@ -7,7 +7,7 @@ and on those that FSDP2 has split over processes. No pickle.
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +38,12 @@ def whole(tensor: Tensor) -> Tensor:
     return full.detach().cpu().contiguous()
 
 
-def state_of(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
+def state_of(model: nn.Module, *optimizers: Optimizer) -> dict[str, Tensor]:
     """All that a checkpoint holds; every process must call this."""
-    state = {}
+    state, owners = {}, _owners(optimizers)
     for name, parameter in trained(model).items():
         state[f"weight/{name}"] = whole(parameter)
-        for key, value in optimizer.state.get(parameter, {}).items():
+        for key, value in owners[parameter].state.get(parameter, {}).items():
             if isinstance(value, Tensor):
                 state[f"optimizer/{key}/{name}"] = whole(value)
     return state
@@ -66,8 +66,8 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*.safetensors") if _NAME.fullmatch(path.name))
 
 
-def restore(folder: Path, model: nn.Module, optimizer: Optimizer, config: TrainConfig) -> int:
-    """Fill model and optimizer from the newest checkpoint; the number of steps that it has seen.
+def restore(folder: Path, config: TrainConfig, model: nn.Module, *optimizers: Optimizer) -> int:
+    """Fill model and optimizers from the newest checkpoint; the number of steps that it has seen.
 
     SetupError where there is none, it is damaged, or it is of a run with other settings.
     """
@@ -94,11 +94,13 @@ def restore(folder: Path, model: nn.Module, optimizer: Optimizer, config: TrainC
         raise SetupError(
             f"{path} is damaged ({error}): remove it to go on from the one before"
         ) from error
-    _fill(path, tensors, model, optimizer)
+    _fill(path, tensors, model, optimizers)
     return step
 
 
-def _fill(path: Path, tensors: dict[str, Tensor], model: nn.Module, optimizer: Optimizer) -> None:
+def _fill(
+    path: Path, tensors: dict[str, Tensor], model: nn.Module, optimizers: Sequence[Optimizer]
+) -> None:
     parameters = trained(model)
     names = {key.partition("/")[2] for key in tensors if key.startswith("weight/")}
     if names != parameters.keys():
@@ -118,12 +120,23 @@ def _fill(path: Path, tensors: dict[str, Tensor], model: nn.Module, optimizer: O
             elif kind == "optimizer":
                 memory, _, name = rest.partition("/")
                 memories.setdefault(name, {})[memory] = value
+    owners = _owners(optimizers)
     for name, memory_of in memories.items():
         parameter = parameters[name]
-        optimizer.state[parameter] = {
+        owners[parameter].state[parameter] = {
             key: _like(value, parameter) if value.shape == parameter.shape else value
             for key, value in memory_of.items()
         }
+
+
+def _owners(optimizers: Sequence[Optimizer]) -> dict[Tensor, Optimizer]:
+    """Which optimizer moves each parameter."""
+    return {
+        parameter: optimizer
+        for optimizer in optimizers
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
 
 
 def _like(value: Tensor, parameter: Tensor) -> Tensor:

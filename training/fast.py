@@ -31,7 +31,7 @@ from training.fast_data import (
 )
 from training.fast_loss import edge_distance, flicker, lab, lab_distance, similarity
 from training.fast_model import FastConfig, FastNet, warp, warp_hidden
-from training.muon import Muon
+from training.muon import muon_and_adamw
 
 log = logging.getLogger(__name__)
 
@@ -129,22 +129,9 @@ def new_loop(config: TrainConfig) -> Loop:
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     ema.load_state_dict(net.state_dict())
     ema.requires_grad_(False).eval()
-    return Loop(net, ema, _optimizers(config, net), np.random.default_rng(config.seed))
-
-
-def _optimizers(config: TrainConfig, net: FastNet) -> tuple[torch.optim.Optimizer, ...]:
-    """Muon for the convolutions inside; AdamW for the head, the vectors and the small rest."""
-    inside = {
-        name: weight
-        for name, weight in net.named_parameters()
-        if weight.ndim == 4 and not name.startswith("head.")
-    }
-    rest = [weight for name, weight in net.named_parameters() if name not in inside]
     rate, decay = config.learning_rate, config.weight_decay
-    return (
-        Muon(inside.values(), lr=rate, weight_decay=decay),
-        torch.optim.AdamW(rest, lr=rate, weight_decay=decay),
-    )
+    optimizers = muon_and_adamw(net, lr=rate, weight_decay=decay, last="head.")
+    return Loop(net, ema, optimizers, np.random.default_rng(config.seed))
 
 
 def progress(config: TrainConfig, loop: Loop) -> float:

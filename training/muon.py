@@ -10,13 +10,29 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 #: Of the quintic iteration: steepest at 0, so small singular values grow most (Jordan 2024).
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 _ITERATIONS = 5
 #: Root mean square of a step over the learning rate: AdamW's usual one (Liu 2025).
 _STEP_RMS = 0.2
+
+
+def muon_and_adamw(
+    model: nn.Module, *, lr: float, weight_decay: float, last: str
+) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
+    """Muon for the convolutions inside, AdamW for all else: what `last` begins, and the vectors."""
+    inside = {
+        name: weight
+        for name, weight in model.named_parameters()
+        if weight.ndim >= 4 and weight[0].numel() > 1 and not name.startswith(last)
+    }
+    rest = [weight for name, weight in model.named_parameters() if name not in inside]
+    return (
+        Muon(inside.values(), lr=lr, weight_decay=weight_decay),
+        torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay),
+    )
 
 
 class Muon(torch.optim.Optimizer):
@@ -57,7 +73,7 @@ def orthogonalized(matrix: Tensor) -> Tensor:
         return orthogonalized(matrix.T).T
     matrix = matrix / (matrix.norm() + 1e-7)
     square = matrix @ matrix.T
-    one = torch.eye(len(square))
+    one = torch.eye(len(square), device=matrix.device)
     factor = total = _factor(square, one)
     for _ in range(_ITERATIONS - 1):
         square = factor @ square @ factor

@@ -21,6 +21,7 @@ from training import checkpoint
 from training.clip_reader import U8, cuts
 from training.config import TrainConfig
 from training.latents import make_folder, to_video
+from training.muon import muon_and_adamw
 from training.objective import generator_of
 from training.pairs_folder import Pair
 
@@ -45,6 +46,7 @@ MULTIPLE = 16  # of width and height: 8, and the transformer's patches of 2
 _KL = 1e-6
 #: Weight of the differences between neighbours, which keep edges sharp.
 _EDGES = 1.0
+_LEARNING_RATE = 1.5e-3
 
 
 def clips_of(pairs: Sequence[Pair], config: TrainConfig) -> list[U8]:
@@ -73,22 +75,27 @@ def train_autoencoder(
     """
     torch.manual_seed(config.seed)
     vae = AutoencoderKLWan(**CONFIG).to(device)
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.0)
+    optimizers = muon_and_adamw(vae, lr=_LEARNING_RATE, weight_decay=0.0, last="decoder.conv_out")
     room = folder / "vae_checkpoints"
-    start = checkpoint.restore(room, vae, optimizer, config) if checkpoint.checkpoints(room) else 0
+    start = (
+        checkpoint.restore(room, config, vae, *optimizers) if checkpoint.checkpoints(room) else 0
+    )
     for step in range(start, steps):
         rising = min(1.0, (step + 1) / 100)
-        for group in optimizer.param_groups:
-            group["lr"] = 1.5e-3 * rising * (1 - 0.95 * step / steps)
-        loss = reconstruction_loss(vae, _batch(clips, step, config, device), config.seed + step)
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+            group["lr"] = _LEARNING_RATE * rising * (1 - 0.95 * step / steps)
+        with torch.autocast(device.type, torch.bfloat16):
+            loss = reconstruction_loss(vae, _batch(clips, step, config, device), config.seed + step)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
         progress(step + 1, steps, loss.item())
         if (step + 1) % 250 == 0 or step + 1 == steps:
             make_folder(room)
-            checkpoint.save(room, checkpoint.state_of(vae, optimizer), config, step + 1, keep=1)
+            state = checkpoint.state_of(vae, *optimizers)
+            checkpoint.save(room, state, config, step + 1, keep=1)
     quality = measure(vae, clips[:: max(1, len(clips) // 64)], device)
     vae.save_pretrained(folder / "vae")
     return quality

@@ -91,7 +91,7 @@ class Trainer:
     def restore(self) -> None:
         """Go on from the newest checkpoint. SetupError where there is none that fits."""
         self.start = checkpoint.restore(
-            self._folder, self._base.transformer, self._optimizer.optimizer, self._config
+            self._folder, self._config, self._base.transformer, self._optimizer.optimizer
         )
 
     def run(self) -> Result:
