@@ -19,7 +19,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.passes import Passes, default_dtype, passes
-from realmaster.families.attention import attention_backends
+from realmaster.families.attention import attention_backends, choose_attention
 
 Size = tuple[int, int]
 
@@ -96,7 +96,7 @@ def measure(
     yield row("ours, half reference", made.half, made)
     for backend in attention_backends(device):
         if backend not in ("native", "_native_math"):
-            made.model.set_attention_backend(backend)
+            choose_attention(made.model, backend, device)
             yield row(f"ours, attention {backend}", made.ours, made)
     for lever, pull in levers.items():
         del made

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import WanTransformer3DModel
+from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry
 from torch import Tensor, nn
 
 from benchmarks.activations import peak_bytes
@@ -233,6 +234,8 @@ def test_the_gpu_benchmark_measures_every_way(monkeypatch: pytest.MonkeyPatch) -
     assert [row.tokens for row in rows[:3]] == [64, 64, 40]
     assert all(row.step_ms > 0 and row.tflop > 0 for row in rows)
     assert rows[2].tflop < rows[1].tflop
+    active, _ = _AttentionBackendRegistry.get_active_backend()
+    assert active is AttentionBackendName.NATIVE, "no other model's attention is changed"
 
 
 def test_bytes_are_counted_while_tensors_live() -> None:
