@@ -5,7 +5,7 @@
     reference/NAME.mp4       the render, frame for frame
     rejected/…               the same of clips that the gates refused
     manifest.jsonl           a line per clip; manifest.I-of-N.jsonl where shards worked
-    .work/                   what is being made, and locks
+    .work/                   what is being made, locks, and *.unfinished of runs with clips to make
 
 Files come first and whole, the line of the manifest last: what has no line is made anew. A clip is
 claimed by a lock that its process's death releases, so that any number of processes may share a
@@ -13,10 +13,11 @@ folder. This file knows no clip and no pixel.
 """
 
 import errno
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from realmaster.pair_record import MAX_LINE_BYTES, PairRecord, check_name, read_
 
 FORMAT = 1
 SETTINGS = "settings.json"
+_WORK, _UNFINISHED = ".work", ".unfinished"
 #: How long another process may hold the manifest: appending a line takes milliseconds.
 _LOCK_LIMIT_S = 60.0
 _MAX_SETTINGS_BYTES = 1 << 20
@@ -41,7 +43,7 @@ class PairFolder:
     def __init__(self, path: Path, part: str = "manifest.jsonl") -> None:
         self.path = path
         self._part = path / part
-        self._work = path / ".work"
+        self._work = path / _WORK
         self._records: dict[str, PairRecord] = {}
         self._read_bytes: dict[Path, int] = {}
 
@@ -135,6 +137,17 @@ class PairFolder:
                 _append(self._part, record.to_line())
         self.records()
 
+    def mark(self, clips: Iterable[str]) -> None:
+        """Say in the folder whether a run over these clips, by name, has any left to make."""
+        names = sorted(clips)
+        digest = hashlib.blake2b("\n".join(names).encode(), digest_size=8).hexdigest()
+        sign = self._work / f".{digest}{_UNFINISHED}"
+        with self.exporting():
+            if self.records().keys() >= set(names):
+                sign.unlink(missing_ok=True)
+            else:
+                sign.touch()
+
     def top(self, record: PairRecord) -> Path:
         """The folder in which target/ and reference/ of this clip lie."""
         return self.path if record.accepted else self.path / "rejected"
@@ -214,6 +227,11 @@ class PairFolder:
             )
 
 
+def unfinished(folder: Path) -> list[Path]:
+    """The signs of runs that have clips left to make in a folder of pairs, or were cut off."""
+    return sorted((folder / _WORK).glob(f".*{_UNFINISHED}"))
+
+
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings under names such as rules.length."""
     found: dict[str, Any] = {}
@@ -274,7 +292,7 @@ def _writing(path: Path) -> Iterator[None]:
     except Timeout as error:
         raise OutputError(
             f"{path}: another process has held its lock for {_LOCK_LIMIT_S:g} s; end it, or remove "
-            f"{path / '.work'} where there is none"
+            f"{path / _WORK} where there is none"
         ) from error
     except OSError as error:
         raise OutputError(

@@ -226,6 +226,8 @@ def make_pairs(
             progress(ended, len(own), name)
 
     announce("")
+    names = [job.clip.name for job in jobs]
+    folder.mark(names)
     try:
         for was_made in make_all(todo, announce):
             made += was_made
@@ -234,6 +236,7 @@ def make_pairs(
     except KeyboardInterrupt:
         write_exports(folder)
         raise
+    folder.mark(names)
     return _summary(jobs, folder, made)
 
 

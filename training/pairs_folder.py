@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from capture_bridge.errors import SessionError
+from realmaster.pair_folder import unfinished
 
 METADATA = "metadata.jsonl"
-#: Where `realmaster pairs` keeps what it has not finished; it removes it in the end.
-UNFINISHED = ".unfinished"
 MAX_BYTES = 256 << 20
 MAX_CAPTION = 10_000
 
@@ -40,10 +39,10 @@ def read_pairs(folder: Path) -> list[Pair]:
         )
     if path.stat().st_size > MAX_BYTES:
         raise SessionError(f"{path} is larger than {MAX_BYTES >> 20} MiB")
-    if (folder / UNFINISHED).exists():
+    if signs := unfinished(folder):
         raise SessionError(
-            f"{folder} is half written ({UNFINISHED} is there): `realmaster pairs` works on it or "
-            "was cut off; run it again to the end, then train"
+            f"{folder} is half written: `realmaster pairs` works on it or was cut off; run it "
+            f"again to the end, or remove {signs[0].relative_to(folder)} to train on what there is"
         )
     root = folder.resolve()
     pairs = []

@@ -25,7 +25,8 @@ from capture_bridge.errors import RealMasterError
 from capture_bridge.media import VideoReader
 from capture_bridge.session import SessionReader
 from realmaster.metrics import mean_squared_error, psnr_db
-from realmaster.pair_folder import PairFolder
+from realmaster.pair_folder import PairFolder, unfinished
+from training.pairs_folder import METADATA
 from training.street_pairs import parse_seeds
 
 U8 = NDArray[np.uint8]
@@ -183,7 +184,7 @@ def _session(options: Options, kind: str, seed: int) -> Path:
 
 
 def _make_pairs(sessions: Sequence[Path], folder: Path) -> None:
-    if not (folder / "metadata.jsonl").exists() or (folder / ".unfinished").exists():
+    if not (folder / METADATA).exists() or unfinished(folder):
         _command(
             "pairs",
             *sessions,

@@ -14,7 +14,7 @@ from capture_bridge.errors import MissingBufferError, OutputError, SessionError
 from capture_bridge.media import VideoReader
 from capture_bridge.session import SessionReader
 from realmaster.gates import Verdict
-from realmaster.pair_folder import PairFolder
+from realmaster.pair_folder import PairFolder, unfinished
 from realmaster.pairs import Job, PairMaker, PairsMade, make_pairs, plan
 from realmaster.shards import Shard, parse_shard
 from tests.realmaster.full_disk import with_file_limit
@@ -140,9 +140,11 @@ def test_an_interrupted_run_leaves_usable_files_and_goes_on(
         run(session, pairs, Stopped(tmp_path / "first", after))
     assert len((pairs / "metadata.jsonl").read_text().splitlines()) == after
     assert len(list(pairs.rglob("*.mp4"))) == 2 * after
+    assert len(unfinished(pairs)) == 1, "which the trainer heeds"
     made = run(session, pairs, Brighter(tmp_path / "second"))
     assert (made.made, made.accepted) == (CLIPS - after, CLIPS)
     assert clips_in(tmp_path / "second") == [0, 9, 18, 27][after:]
+    assert not unfinished(pairs)
     again = run(session, pairs, Brighter(tmp_path / "third"))
     assert (again.made, again.accepted) == (0, CLIPS)
     assert not (tmp_path / "third").exists()
@@ -165,8 +167,10 @@ def test_files_without_a_line_are_made_anew(session: Path, tmp_path: Path) -> No
 def test_shards_share_a_folder_and_make_each_clip_once(session: Path, tmp_path: Path) -> None:
     pairs, log = tmp_path / "pairs", tmp_path / "log"
     first = run(session, pairs, Brighter(log), shard=Shard(1, 2))
+    assert unfinished(pairs)
     assert (first.made, first.left) == (2, 2)
     second = run(session, pairs, Brighter(log), shard=Shard(0, 2))
+    assert not unfinished(pairs)
     assert (second.made, second.left, second.listed) == (2, 0, 4)
     assert sorted(clips_in(log)) == [0, 9, 18, 27]
     assert sorted(path.name for path in pairs.glob("manifest*")) == [

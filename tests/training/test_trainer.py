@@ -20,6 +20,7 @@ from realmaster.adapters import read_adapter
 from realmaster.families.weights import load
 from realmaster.flow_matching import noised
 from realmaster.in_context import InContextTransformer
+from realmaster.pair_folder import PairFolder, unfinished
 from tests.realmaster.families.tiny_checkpoint import write_tiny
 from tests.training.pairs_files import write_pairs
 from training.bases import Batch, open_base
@@ -366,6 +367,9 @@ def test_a_half_written_folder_of_pairs_is_refused(tmp_path: Path, tiny: Path) -
     (folder / "metadata.jsonl").write_text(lines.replace("target/clip1", "../../clip1"))
     refused("leads out of the folder")
     (folder / "metadata.jsonl").write_text(lines)
+    PairFolder(folder).mark(["clip0", "clip1"])
+    refused("half written: .* or remove .work/")
+    unfinished(folder)[0].unlink()
     (folder / "target" / "clip1.mp4").unlink()
     refused("has not finished")
     (folder / "metadata.jsonl").unlink()
