@@ -8,11 +8,11 @@ the sessions and the folder under the same paths: a shared disk, as clusters hav
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from capture_bridge.errors import RealMasterError, SetupError
+from realmaster.factories import require
 from realmaster.pair_folder import PairFolder
 from realmaster.pairs import Job, PairMaker, PairSettings, Stages
 
@@ -39,8 +39,7 @@ class RayWorkers:
         """See pairs.Workers. SetupError without Ray or a cluster; errors of jobs as they are."""
         if not jobs:
             return
-        if find_spec("ray") is None:
-            raise SetupError("--ray needs Ray: pip install 'realmaster[ray]'")
+        require("--ray", ["ray"], "ray")
         import ray
 
         if ray.is_initialized():  # somebody's program that uses Ray for more than this

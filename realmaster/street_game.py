@@ -3,7 +3,6 @@
 This file knows how the game is started, not what it draws; the two meet through the protocol alone.
 """
 
-import importlib.util
 import subprocess
 import sys
 import tempfile
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TextIO
 
-from capture_bridge.errors import LinkError, RealMasterError, SetupError
+from capture_bridge.errors import LinkError, RealMasterError
 from capture_bridge.health import HealthProbe
 from capture_bridge.link import ClientLink
 from capture_bridge.recorder import (
@@ -21,6 +20,7 @@ from capture_bridge.recorder import (
     RecordingSummary,
     record_link,
 )
+from realmaster.factories import require
 
 GAME_MODULE = "engine_plugins.street.game"
 START_LIMIT_S = 60.0
@@ -98,11 +98,7 @@ def game_command(session: StreetSession, endpoint: str) -> list[str]:
 
 def require_panda3d() -> None:
     """Raise SetupError with the cure where Panda3D is not installed."""
-    if importlib.util.find_spec("panda3d") is None:
-        raise SetupError(
-            "the street game needs Panda3D, which is not installed: "
-            "pip install 'realmaster[street]'"
-        )
+    require("the street game", ["panda3d"], "street")
 
 
 def _last_line(words: TextIO) -> str:

@@ -4,7 +4,6 @@ A picture that is there already is used: of the video that `realmaster truth` wr
 folder beside the session where this editor keeps what it rendered. Nothing is rendered twice.
 """
 
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from capture_bridge.errors import OutputError, RealMasterError, SessionError, SetupError
+from capture_bridge.errors import OutputError, RealMasterError, SessionError
 from capture_bridge.images import read_png, write_png
 from capture_bridge.media import VideoReader
 from engine_plugins.street.session_truth import render_session_truth
+from realmaster.factories import require
 from realmaster.picture_track import match_tolerance_ns
 
 if TYPE_CHECKING:
@@ -89,10 +89,7 @@ class SessionTruth:
             if picture.dtype != np.uint8 or picture.shape[2:] != (3,):
                 raise SessionError(f"{path} is no 8-bit RGB picture: remove it to render it anew")
             return picture.astype(np.uint8, copy=False)
-        if importlib.util.find_spec("mitsuba") is None:
-            raise SetupError(
-                "the truth needs Mitsuba, which is not installed: pip install 'realmaster[truth]'"
-            )
+        require("the truth", ["mitsuba"], "truth")
         hello = self.session.info.hellos.get(frame.epoch, self.session.info.hello)
         rendered = render_session_truth(hello, self.session.headers, [frame.index], spp=self._spp)
         _, picture = next(iter(rendered))

@@ -1,6 +1,5 @@
 """`enhance`, `truth` and `evaluate`."""
 
-import importlib.util
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -8,12 +7,13 @@ from typing import Annotated, Literal
 
 import tyro
 
-from capture_bridge.errors import OutputError, RealMasterError, SetupError
+from capture_bridge.errors import OutputError, RealMasterError
 from capture_bridge.media import VideoWriter
 from capture_bridge.session import SessionReader
 from realmaster.commands.options import OutputPath, SessionPath, VideoPath, parse_size
 from realmaster.commands.progress import progress_bar
 from realmaster.enhancer import enhance_session
+from realmaster.factories import require
 from realmaster.finishing import Finish, FinishedModel, parse_keep
 from realmaster.tiers import ModelOptions, load_model
 
@@ -99,10 +99,7 @@ class Truth:
         """Render, with a bar, and say what was written."""
         if self.every < 1 or not 1 <= self.spp <= 4096:
             raise RealMasterError("truth: --every must be 1 or more, --spp from 1 to 4096")
-        if importlib.util.find_spec("mitsuba") is None:
-            raise SetupError(
-                "the truth needs Mitsuba, which is not installed: pip install 'realmaster[truth]'"
-            )
+        require("the truth", ["mitsuba"], "truth")
         from engine_plugins.street.session_truth import render_session_truth
 
         with SessionReader(self.session) as session:

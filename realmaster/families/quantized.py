@@ -4,7 +4,6 @@ Both through diffusers' own loaders. The packages belong to the extra `quantized
 only when they are needed.
 """
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from capture_bridge.errors import SetupError
+from realmaster.factories import require
 from realmaster.families.weights import damaged_or_absent
 
 Quantize = Literal["none", "int8", "float8"]
@@ -43,7 +43,7 @@ def check_quantize(kind: Quantize) -> None:
     """SetupError where torchao is missing, or the GPU cannot do what is asked."""
     if kind == "none":
         return
-    _ask_for("torchao", f"--quantize {kind}")
+    require(f"--quantize {kind}", ["torchao"], "quantized")
     if kind == "float8" and not (
         torch.cuda.is_available() and torch.cuda.get_device_capability() >= _FLOAT8_SINCE
     ):
@@ -79,7 +79,7 @@ def load_gguf(component: Any, path: Path, source: str, subfolder: str, dtype: to
 
 def check_gguf(path: Path) -> None:
     """SetupError where the path is no GGUF file, or there is nothing to read it with."""
-    _ask_for("gguf", str(path))
+    require(str(path), ["gguf"], "quantized")
     try:
         with path.open("rb") as file:
             if file.read(4) != _MAGIC:
@@ -109,8 +109,3 @@ def _renamed(name: str) -> str:
     for theirs, ours in _LATER_LTX_NAMES:
         name = name.replace(theirs, ours)
     return name
-
-
-def _ask_for(package: str, what: str) -> None:
-    if importlib.util.find_spec(package) is None:
-        raise SetupError(f"{what} needs {package}: pip install 'realmaster[quantized]'")

@@ -1,5 +1,6 @@
 """The editor `truth`: what is rendered already is used; what is not is rendered once and kept."""
 
+import importlib.util
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -56,7 +57,7 @@ class Renderer:
 def renderer(monkeypatch: pytest.MonkeyPatch) -> Renderer:
     made = Renderer()
     monkeypatch.setattr(truth_editor, "render_session_truth", made)
-    monkeypatch.setattr(truth_editor.importlib.util, "find_spec", lambda _: object())
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: object())
     return made
 
 
@@ -155,7 +156,7 @@ def test_pictures_of_another_session_or_size_are_refused(
 def test_without_mitsuba_the_cure_is_named(
     session: SessionReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(truth_editor.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(SetupError, match=r"realmaster\[truth\]"):
         load_editor("truth").edit(session.frame(0), "p", 0)
     with pytest.raises(SetupError, match="there is no editor 'photoshop'"):
