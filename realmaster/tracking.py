@@ -107,6 +107,20 @@ def track(views: Sequence[View], start: int, end: int) -> Track:
     return Track(positions, points.alive.reshape(height, width))
 
 
+def smallest_scale(found: Track) -> F32:
+    """(H, W) pixels of the other frame per pixel, in the direction where there are fewest of them.
+
+    The smaller singular value of the positions' derivative, the median of 5x5 pixels, since over
+    edges it means nothing.
+    """
+    dx, dy = (np.gradient(found.positions, axis=axis) for axis in (1, 0))
+    determinant = dx[..., 0] * dy[..., 1] - dx[..., 1] * dy[..., 0]
+    half = ((dx**2).sum(-1) + (dy**2).sum(-1)) / 2
+    squared = half - np.sqrt(np.maximum(half**2 - determinant**2, 0))
+    smallest = np.sqrt(np.maximum(squared, 0)).astype(np.float32)
+    return np.asarray(cv2.medianBlur(smallest, 5), np.float32)
+
+
 class _Points:
     """All pixels of a frame on their way: x, y (N,) as cv2.remap counts, w (N,) inverse depth."""
 

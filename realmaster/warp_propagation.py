@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from realmaster.propagation import Propagated, PropagationOptions, check_clip
-from realmaster.tracking import Track, track, view_of
+from realmaster.tracking import Track, smallest_scale, track, view_of
 
 if TYPE_CHECKING:
     from capture_bridge.session import SessionFrame
@@ -101,7 +101,7 @@ def _carried(anchor: U8, anchor_render: U8, render: U8, found: Track, distance: 
     Sharpness s = min(1, anchor pixels per pixel along the direction of the worst stretch); of the
     render's change against the moved render, 1 - s is added; confidence falls with s².
     """
-    scale = _smallest_scale(found)
+    scale = np.clip(smallest_scale(found), 0.05, 2**_MAX_HALVINGS)
     sharpness = np.minimum(scale, 1)
     moved = _sampled(anchor, found.positions, scale)
     moved_render = _sampled(anchor_render, found.positions, scale)
@@ -113,20 +113,6 @@ def _carried(anchor: U8, anchor_render: U8, render: U8, found: Track, distance: 
         confidence.astype(np.float32),
         (confidence / distance).astype(np.float32),
     )
-
-
-def _smallest_scale(found: Track) -> F32:
-    """(H, W) anchor pixels per pixel in the direction where there are fewest of them.
-
-    The smaller singular value of the positions' derivative, the median of 5x5 pixels, since over
-    edges it means nothing.
-    """
-    dx, dy = (np.gradient(found.positions, axis=axis) for axis in (1, 0))
-    determinant = dx[..., 0] * dy[..., 1] - dx[..., 1] * dy[..., 0]
-    half = ((dx**2).sum(-1) + (dy**2).sum(-1)) / 2
-    squared = half - np.sqrt(np.maximum(half**2 - determinant**2, 0))
-    smallest = np.sqrt(np.maximum(squared, 0)).astype(np.float32)
-    return np.clip(np.asarray(cv2.medianBlur(smallest, 5), np.float32), 0.05, 2**_MAX_HALVINGS)
 
 
 def _sampled(picture: U8, positions: F32, scale: F32) -> F32:

@@ -138,7 +138,7 @@ def test_the_ends_are_anchors_and_what_only_the_middle_shows(clip: list[MemoryFr
     passing[3] = with_ids(clip[3], 1, 2, 2, 2, 7)
     passing[5] = with_ids(clip[5], 1, 7, 7, 2)
     assert choose_anchors(passing) == [0, 5, 8]
-    assert choose_anchors(passing, max_new=0.5) == [0, 8]
+    assert choose_anchors(passing, AnchorRules(max_new=0.5)) == [0, 8]
 
 
 def test_what_either_end_shows_is_no_news(clip: list[MemoryFrame]) -> None:
