@@ -30,10 +30,16 @@ from training.pairs_folder import METADATA
 from training.street_pairs import parse_seeds
 
 U8 = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
 
 log = logging.getLogger(__name__)
 
+_ADAPTED = "tiny adapter "
+
 CLIP_FRAMES = 33
+
+Rows = dict[str, list[tuple[float, float]]]
+"""{what: a test session's (PSNR, PSNR of what the first frame does not show), dB}."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,7 @@ def run(options: Options) -> str:
     pairs = options.out / "pairs"
     _make_pairs(sessions, pairs)
     adapters = [_adapter(options, pairs, seed, weights) for seed in range(options.adapters)]
-    rows: dict[str, list[float]] = {}
+    rows: Rows = {}
     for seed in test:
         session = _session(options, "test", seed)
         for name, value in _scores(options, session, seed, adapters, weights).items():
@@ -80,43 +86,64 @@ def run(options: Options) -> str:
     return text
 
 
-def table(rows: dict[str, list[float]], num_train: int, options: Options) -> str:
+def table(rows: Rows, num_train: int, options: Options) -> str:
     """Markdown: mean PSNR over the test sessions, and over the adapters' seeds their spread."""
+    render, render_new = np.nanmean(rows["render"], axis=0)
     lines = [
         f"{num_train} training streets, {options.steps} steps, test seeds {options.test}.",
         "",
-        "| | PSNR to truth, dB | above the render |",
-        "|---|--:|--:|",
+        "| | PSNR to truth, dB | above the render | of objects that come in, dB | above |",
+        "|---|--:|--:|--:|--:|",
     ]
-    render = float(np.mean(rows["render"]))
-    trained = [float(np.mean(rows[name])) for name in rows if name.startswith("tiny adapter")]
+    trained = []
     for name, values in rows.items():
-        if not name.startswith("tiny adapter"):
-            mean = float(np.mean(values))
-            lines.append(f"| {name} | {mean:.2f} | {mean - render:+.2f} |")
+        if name.startswith(_ADAPTED):
+            trained.append(np.nanmean(values, axis=0))
+        else:
+            mean, new = np.nanmean(values, axis=0)
+            above = f"{mean - render:+.2f} | {new:.2f} | {new - render_new:+.2f}"
+            lines.append(f"| {name} | {mean:.2f} | {above} |")
     if trained:
-        mean, spread = float(np.mean(trained)), max(trained) - min(trained)
+        (mean, new), (spread, spread_new) = np.mean(trained, axis=0), np.ptp(trained, axis=0)
         lines.append(
             f"| tiny with its adapter, {len(trained)} seeds | {mean:.2f} (spread {spread:.2f}) "
-            f"| {mean - render:+.2f} |"
+            f"| {mean - render:+.2f} | {new:.2f} (spread {spread_new:.2f}) "
+            f"| {new - render_new:+.2f} |"
         )
     return "\n".join(lines) + "\n"
 
 
-def psnr_to(pictures: Iterator[tuple[int, U8]], truth: dict[int, U8]) -> float:
-    """Mean over those frames that have a truth; NaN where there is none. pictures: (index, …)."""
-    values = [
-        psnr_db(mean_squared_error(np.ascontiguousarray(picture), truth[index]))
-        for index, picture in pictures
-        if index in truth
-    ]
-    return float(np.mean(values)) if values else float("nan")
+@dataclass(frozen=True, slots=True, eq=False)
+class Truth:
+    """A picture (H, W, 3) u8 for some frames, and where it has what the first frame has not."""
+
+    pictures: dict[int, U8]
+    new: dict[int, Mask]
+
+
+def psnr_to(pictures: Iterator[tuple[int, U8]], truth: Truth) -> tuple[float, float]:
+    """PSNR of the mean squared error over the frames that have a truth, dB: of all, of the new.
+
+    NaN where there is nothing to measure. pictures: (index, (H, W, 3) u8).
+    """
+    squared: list[float] = []
+    squared_new, num_new = 0.0, 0
+    for index, picture in pictures:
+        if index not in truth.pictures:
+            continue
+        made, wanted, new = picture, truth.pictures[index], truth.new[index]
+        squared.append(mean_squared_error(np.ascontiguousarray(made), wanted))
+        if new.any():
+            squared_new += mean_squared_error(made[new], wanted[new]) * int(new.sum())
+            num_new += int(new.sum())
+    whole = psnr_db(float(np.mean(squared))) if squared else float("nan")
+    return whole, psnr_db(squared_new / num_new) if num_new else float("nan")
 
 
 def _scores(
     options: Options, session: Path, seed: int, adapters: Sequence[Path], weights: list[str]
-) -> dict[str, float]:
-    """{what: PSNR to truth} of one test session."""
+) -> dict[str, tuple[float, float]]:
+    """{what: psnr_to} of one test session."""
     traced = session.with_suffix(".truth.mp4")
     if not traced.exists():
         _command("truth", session, "-o", traced, "--spp", options.spp, "--every", options.every)
@@ -124,8 +151,11 @@ def _scores(
         colors = [reader.frame(k).array("color")[..., :3] for k in range(len(reader))]
         drawn = [np.asarray(color, np.uint8) for color in colors]
         seqs = {header.seq: k for k, header in enumerate(reader.headers)}
-    with VideoReader(traced) as video:
-        truth = {k * options.every: picture for k, (picture, _) in enumerate(video)}
+        first = np.unique(reader.frame(0).array("instance"))
+        with VideoReader(traced) as video:
+            shown = {k * options.every: picture for k, (picture, _) in enumerate(video)}
+        ids = {k: reader.frame(k).array("instance") for k in shown}
+    truth = Truth(shown, {k: ~np.isin(found, first) for k, found in ids.items()})
     scores = {"render": psnr_to(enumerate(drawn), truth)}
     pairs = options.out / "pairs_test" / session.stem
     _make_pairs([session], pairs)
@@ -134,7 +164,7 @@ def _scores(
     tiny: list[object] = ["--model", "tiny", "--size", options.working_size, *weights]
     models["tiny without adapter"] = tiny
     for k, adapter in enumerate(adapters):
-        models[f"tiny adapter {k}"] = [*tiny, "--adapter", adapter]
+        models[f"{_ADAPTED}{k}"] = [*tiny, "--adapter", adapter]
     for name, chosen in models.items():
         video_path = session.with_name(f"{session.stem}.{name.replace(' ', '_')}.mp4")
         if not video_path.exists():
@@ -142,7 +172,9 @@ def _scores(
         with VideoReader(video_path) as video:
             made = ((k, picture) for k, (picture, _) in enumerate(video))
             scores[name] = psnr_to(made, truth)
-    log.info("seed %d: %s", seed, {name: round(value, 2) for name, value in scores.items()})
+    log.info(
+        "seed %d: %s", seed, {name: np.round(each, 2).tolist() for name, each in scores.items()}
+    )
     return scores
 
 
