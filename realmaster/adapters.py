@@ -22,6 +22,8 @@ from capture_bridge.errors import SetupError
 #: An adapter's file may be this large; the largest public ones have about 1.3 GB.
 MAX_BYTES = 8 << 30
 
+#: Of a base with two experts, which one an adapter's name or metadata speaks of.
+_EXPERT = re.compile(r"(high|low)[ _-]?noise", re.IGNORECASE)
 _PREFIXES = ("base_model.model.", "diffusion_model.", "transformer.", "model.")
 _FACTOR = re.compile(
     r"(.+?)\.(?:(lora_A|lora_down|lora\.down)|(lora_B|lora_up|lora\.up))(?:\.default)?\.weight"
@@ -86,6 +88,12 @@ class Adapter:
         """(width, height) of those clips; None where the file does not say."""
         found = re.fullmatch(r"([1-9]\d{1,4})x([1-9]\d{1,4})", self.metadata.get("resolution", ""))
         return (int(found[1]), int(found[2])) if found else None
+
+    @property
+    def expert(self) -> str:
+        """Of a base with two experts "high" or "low", by how noisy its share is; "" is for both."""
+        found = _EXPERT.search(self.metadata.get("expert", "") or self.name)
+        return found[1].lower() if found else ""
 
     @property
     def trigger(self) -> str:
@@ -200,6 +208,13 @@ def stacked(adapters: Sequence[tuple[Adapter, float]]) -> dict[str, Factors]:
         module: Factors(torch.cat([p.a for p in parts]), torch.cat([p.b for p in parts], 1))
         for module, parts in modules.items()
     }
+
+
+def for_expert(
+    adapters: Sequence[tuple[Adapter, float]], expert: str
+) -> list[tuple[Adapter, float]]:
+    """Those that change the expert "high" or "low" of a base that has two."""
+    return [(adapter, s) for adapter, s in adapters if adapter.expert in ("", expert)]
 
 
 def attach(transformer: Any, adapters: Sequence[tuple[Adapter, float]]) -> None:

@@ -166,8 +166,8 @@ class DiffusionModel:
         )
 
     def _prompt(self) -> str:
-        triggers = [adapter.trigger for adapter, _ in self._adapters if adapter.trigger]
-        return " ".join([*triggers, self._options.prompt])
+        triggers = dict.fromkeys(adapter.trigger for adapter, _ in self._adapters)
+        return " ".join([*filter(None, triggers), self._options.prompt])
 
     def _fingerprint(self) -> str:
         photos = self._options.photos

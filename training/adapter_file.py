@@ -53,6 +53,8 @@ def metadata(config: TrainConfig, step: int, size: tuple[int, int]) -> dict[str,
     """What the file says of itself."""
     preset = PRESETS[config.base]
     assert config.lora is not None
+    boundary = preset.boundary
+    expert = "" if boundary is None else f"{'high' if config.noise.least else 'low'}_noise"
     return {
         "format": "pt",
         "base_model": preset.source or config.base,
@@ -60,6 +62,7 @@ def metadata(config: TrainConfig, step: int, size: tuple[int, int]) -> dict[str,
         "resolution": f"{size[0]}x{size[1]}",
         "frames": str(config.clip.frames),
         "trigger": config.trigger,
+        **({"expert": expert} if expert else {}),
         "rank": str(config.lora.rank),
         "alpha": str(config.lora.alpha),
         "steps": str(step),

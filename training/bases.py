@@ -173,25 +173,30 @@ def wan_segments(batch: Batch, draw: Draw) -> list[Segment]:
     return segments
 
 
-def _open_wan(source: str, dtype: torch.dtype, device: str) -> Base:
-    transformer = load(InContextTransformer, source, "transformer", torch_dtype=dtype)
+def _open_wan(source: str, component: str, dtype: torch.dtype, device: str) -> Base:
+    transformer = load(InContextTransformer, source, component, torch_dtype=dtype)
     vae = load(AutoencoderKLWan, source, "vae", torch_dtype=torch.float32).to(device)
     vae.requires_grad_(False)
     return WanBase(transformer, vae)
 
 
-def _open_ltx2(source: str, dtype: torch.dtype, device: str) -> Base:
-    transformer = load(InContextLtx2Transformer, source, "transformer", torch_dtype=dtype)
+def _open_ltx2(source: str, component: str, dtype: torch.dtype, device: str) -> Base:
+    transformer = load(InContextLtx2Transformer, source, component, torch_dtype=dtype)
     vae = load(AutoencoderKLLTX2Video, source, "vae", torch_dtype=dtype).to(device)
     vae.requires_grad_(False)
     return Ltx2Base(transformer, vae)
 
 
-_FAMILIES: Mapping[FamilyName, Callable[[str, torch.dtype, str], Base]] = MappingProxyType(
+_FAMILIES: Mapping[FamilyName, Callable[[str, str, torch.dtype, str], Base]] = MappingProxyType(
     {"wan": _open_wan, "ltx2": _open_ltx2}
 )
 
 
-def open_base(family: FamilyName, source: str, dtype: torch.dtype, device: str) -> Base:
-    """The base from its weights, the autoencoder on the device. SetupError."""
-    return _FAMILIES[family](source, dtype, device)
+def open_base(
+    family: FamilyName, source: str, component: str, dtype: torch.dtype, device: str
+) -> Base:
+    """The base from its weights, the autoencoder on the device. SetupError.
+
+    component: the folder of the transformer that is trained.
+    """
+    return _FAMILIES[family](source, component, dtype, device)

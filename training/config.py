@@ -44,12 +44,15 @@ class Noise:
     """Levels to train on: logit-normal, moved by `shift` (flow_matching.shifted).
 
     uniform: the share of samples whose level is drawn evenly instead, so that none is forgotten.
+    least, most: levels outside are drawn again: one of two experts sees its own share alone.
     """
 
     shift: float
     mean: float = 0.0
     std: float = 1.0
     uniform: float = 0.1
+    least: float = 0.0
+    most: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +83,9 @@ class Optimizer:
 class TrainConfig:
     """A run. base: a preset's name. lora: None trains all of the base's weights.
 
-    batch: samples per process and pass; accumulation: passes per step. trigger: the word that
-    captions begin with. num_validation: clips that are rendered and scored. keep: how many
-    checkpoints stay.
+    component: which of the base's transformers, by its folder. batch: samples per process and pass;
+    accumulation: passes per step. trigger: the word that captions begin with. num_validation: clips
+    that are rendered and scored. keep: how many checkpoints stay.
     """
 
     base: str
@@ -90,6 +93,7 @@ class TrainConfig:
     noise: Noise
     optimizer: Optimizer
     lora: Lora | None
+    component: str = "transformer"
     steps: int = 3000
     batch: int = 1
     accumulation: int = 1
@@ -120,6 +124,11 @@ class TrainConfig:
                 raise SetupError(f"--{name} {value}: from {least} to {most} are possible")
         if not 0 < self.optimizer.lr <= 1:
             raise SetupError(f"--lr {self.optimizer.lr}: above 0 and at most 1 is possible")
+        if self.num_validation and (self.noise.least, self.noise.most) != (0, 1):
+            raise SetupError(
+                f"--num-validation {self.num_validation}: one of {self.base}'s two experts alone "
+                "makes no video to score; leave it out"
+            )
         if len(self.trigger) > 200 or "\n" in self.trigger:
             raise SetupError("--trigger: one line of at most 200 characters")
 

@@ -77,10 +77,13 @@ def flow_loss(predicted: Tensor, target: Tensor, draw: Draw) -> Tensor:
 
 
 def _level(noise: Noise, generator: torch.Generator) -> Tensor:
-    even = torch.rand((), generator=generator)
-    choice = torch.rand((), generator=generator)
-    normal = torch.randn((), generator=generator) * noise.std + noise.mean
-    return even if choice < noise.uniform else shifted(torch.sigmoid(normal), noise.shift)
+    while True:
+        even = torch.rand((), generator=generator)
+        choice = torch.rand((), generator=generator)
+        normal = torch.randn((), generator=generator) * noise.std + noise.mean
+        level = even if choice < noise.uniform else shifted(torch.sigmoid(normal), noise.shift)
+        if noise.least <= level <= noise.most:
+            return level
 
 
 def _held_frames(

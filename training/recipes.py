@@ -18,6 +18,8 @@ WAN_TARGETS = (
     "ffn.net.0.proj",
     "ffn.net.2",
 )
+#: The noise level at which one expert hands over to the other (presets.py).
+_A14B_BOUNDARY = 0.875
 LTX2_TARGETS = tuple(name.replace("ffn.", "ff.") for name in WAN_TARGETS)
 
 
@@ -40,6 +42,25 @@ def wan2_1_1_3b() -> TrainConfig:
 def wan2_1_14b() -> TrainConfig:
     """Wan2.1-T2V-14B; its optimizer keeps 8 bits."""
     return replace(wan2_2_5b(), base="wan2.1-14b", optimizer=Optimizer(lr=1e-4, name="adamw8bit"))
+
+
+def wan2_2_a14b_high() -> TrainConfig:
+    """Wan2.2-T2V-A14B's expert for much noise; no video can be made of it alone to score."""
+    return replace(
+        wan2_1_14b(),
+        base="wan2.2-a14b",
+        noise=Noise(shift=12.0, least=_A14B_BOUNDARY),
+        num_validation=0,
+    )
+
+
+def wan2_2_a14b_low() -> TrainConfig:
+    """Wan2.2-T2V-A14B's expert for little noise."""
+    return replace(
+        wan2_2_a14b_high(),
+        noise=Noise(shift=12.0, most=_A14B_BOUNDARY),
+        component="transformer_2",
+    )
 
 
 def ltx_2_3() -> TrainConfig:
@@ -88,6 +109,8 @@ RECIPES: Mapping[str, Callable[[], TrainConfig]] = MappingProxyType(
         "wan2.2-5b": wan2_2_5b,
         "wan2.1-1.3b": wan2_1_1_3b,
         "wan2.1-14b": wan2_1_14b,
+        "wan2.2-a14b-high": wan2_2_a14b_high,
+        "wan2.2-a14b-low": wan2_2_a14b_low,
         "ltx-2.3": ltx_2_3,
     }
 )

@@ -73,7 +73,8 @@ def train(run: Run, *, encoding: Encoding, training: Progress) -> Result:
     if accelerator.is_main_process:
         prepare_output(run)
     accelerator.wait_for_everyone()
-    base = open_base(PRESETS[config.base].family, source, _dtype(config), str(device))
+    family, precision = PRESETS[config.base].family, _dtype(config)
+    base = open_base(family, source, config.component, precision, str(device))
     clips, embeddings = _encoded(
         run, [*pairs, *shown_pairs], len(pairs), base, source, accelerator, encoding
     )

@@ -28,7 +28,8 @@ class Train:
     """
 
     recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
-    """tiny (a CPU is enough), wan2.2-5b, wan2.1-1.3b, wan2.1-14b or ltx-2.3."""
+    """tiny (a CPU is enough), wan2.2-5b, wan2.1-1.3b, wan2.1-14b, wan2.2-a14b-high and -low (its
+    two experts, an adapter each), or ltx-2.3."""
     pairs: Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
     """The pairs, as `realmaster pairs` wrote them."""
     output: OutputPath

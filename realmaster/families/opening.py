@@ -14,7 +14,7 @@ from diffusers import AutoencoderKLLTX2Video, AutoencoderKLWan
 from torch import Tensor
 
 from capture_bridge.errors import SetupError
-from realmaster.adapters import Adapter, attach
+from realmaster.adapters import Adapter, attach, for_expert
 from realmaster.families.attention import choose_attention
 from realmaster.families.clips import LatentVideo
 from realmaster.families.fit import Fit, place
@@ -130,8 +130,11 @@ def _transformer(component: Any, name: str, opening: Opening) -> Any:
     else:
         options = torchao_options(opening.quantize)
         made = load(component, source, name, torch_dtype=dtype, **options)
-    if opening.adapters:
-        attach(made, opening.adapters)
+    adapters = opening.adapters
+    if opening.preset.boundary is not None:
+        adapters = for_expert(adapters, "high" if name == "transformer" else "low")
+    if adapters:
+        attach(made, adapters)
     if isinstance(made, InContextLtx2Transformer):
         made.drop_sound()
     if opening.attention:

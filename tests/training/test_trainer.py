@@ -23,6 +23,7 @@ from realmaster.in_context import InContextTransformer
 from realmaster.pair_folder import PairFolder, unfinished
 from tests.realmaster.families.tiny_checkpoint import write_tiny
 from tests.training.pairs_files import write_pairs
+from training.adapter_file import write_adapter
 from training.bases import Batch, open_base
 from training.config import Held, TrainConfig
 from training.latents import shard_file
@@ -145,7 +146,7 @@ def test_saving_memory_changes_the_losses_little(
 
 
 def test_training_predicts_what_enhancing_does(tiny: Path) -> None:
-    base = open_base("wan", str(tiny), torch.float32, "cpu")
+    base = open_base("wan", str(tiny), "transformer", torch.float32, "cpu")
     generator = torch.Generator().manual_seed(0)
     target, reference, noise = (torch.randn(1, 4, 3, 4, 6, generator=generator) for _ in range(3))
     text = torch.randn(1, 3, 16, generator=generator)
@@ -374,6 +375,26 @@ def test_a_half_written_folder_of_pairs_is_refused(tmp_path: Path, tiny: Path) -
     refused("has not finished")
     (folder / "metadata.jsonl").unlink()
     refused("has not finished")
+
+
+def test_an_experts_adapter_sees_its_share_of_the_noise_and_says_whose_it_is(
+    tmp_path: Path,
+) -> None:
+    weights = str(write_tiny(tmp_path, experts=2))
+    for name, least, most in (("high", 0.875, 1.0), ("low", 0.0, 0.875)):
+        made = RECIPES[f"wan2.2-a14b-{name}"]()
+        drawn = draw((4, 3, 2, 2), range(500), 0, 0, made.noise, made.held, 4).sigma
+        assert least <= float(drawn.min()) < least + 0.2
+        assert most - 0.2 < float(drawn.max()) <= most
+        base = open_base("wan", weights, made.component, torch.float32, "cpu")
+        folder = {"high": "transformer", "low": "transformer_2"}[name]
+        wanted = load(InContextTransformer, weights, folder).state_dict()
+        assert all(torch.equal(wanted[k], v) for k, v in base.transformer.state_dict().items())
+        factors = {f"blocks.0.attn1.to_q.lora_{f}.weight": torch.ones(2, 2) for f in "AB"}
+        write_adapter(tmp_path / "one.safetensors", factors, made, step=1, size=(32, 32))
+        assert read_adapter(tmp_path / "one.safetensors").expert == name
+    with pytest.raises(SetupError, match="alone makes no video"):
+        changed("wan2.2-a14b-low", {"num_validation": 2})
 
 
 def test_every_recipe_is_complete() -> None:

@@ -10,6 +10,7 @@ import torch
 from diffusers import AutoencoderKLWan
 
 from capture_bridge.errors import SetupError
+from realmaster.adapters import Adapter, Factors
 from realmaster.families.clips import U8, Clips, resized, working_size
 from realmaster.families.opening import Opening, open_video
 from realmaster.families.presets import PRESETS
@@ -135,6 +136,34 @@ def test_two_experts_share_the_noise_levels(checkpoint: Path) -> None:
     mixed = run([first, second], 0.6)
     assert not torch.equal(mixed, run([first], 0.0))
     assert not torch.equal(mixed, run([second], 0.0))
+
+
+@pytest.mark.parametrize("names", [("gta_high_noise.safetensors", "x"), ("a", "GTA-LowNoise-v2")])
+@torch.no_grad()
+def test_an_adapter_of_one_expert_changes_that_one_alone(
+    checkpoint: Path, names: tuple[str, str]
+) -> None:
+    """By its file's name, as such pairs are published, or by what its metadata say."""
+    high = names[1] == "x"
+    preset = replace(PRESETS["tiny"], source=str(checkpoint), boundary=0.5)
+    linear = load(InContextTransformer, str(checkpoint), "transformer").blocks[0].ffn.net[2]
+    change = Factors(torch.ones(2, linear.in_features), torch.ones(linear.out_features, 2))
+    weights = {"blocks.0.ffn.net.2": change}
+    told = {} if high else {"expert": "low_noise"}
+    adapter = Adapter(names[0], weights, told)
+    bare = Opening(preset, ("a street",), (), "none", "cpu", 24.0)
+    x = torch.randn(1, 4, 2, 2, 4, generator=torch.Generator().manual_seed(0))
+    changed = [
+        not torch.equal(
+            *(
+                open_video(opening).velocity(x, x, None, sigma, 1)
+                for opening in (bare, replace(bare, adapters=[(adapter, 1.0)]))
+            )
+        )
+        for sigma in (0.7, 0.3)
+    ]
+    assert changed == [high, not high]
+    assert Adapter(names[1], weights, {}).expert == ("" if high else "low")
 
 
 def test_a_smaller_reference_works(checkpoint: Path) -> None:
