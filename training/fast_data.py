@@ -1,4 +1,4 @@
-"""Street samples for the fast tier: read, kept in memory in small dtypes, cropped into batches.
+"""Street samples for the fast tier: mapped from their files, cropped into batches.
 
 One sample is `<seed>_<path>_<k>.npz`: T consecutive raster frames and the path-traced truth of the
 last one. Seeds 0-799 train, 800-899 validate; later seeds are never read. This file knows files and
@@ -7,11 +7,12 @@ tensors, not the network's inside nor the loop.
 
 import logging
 import re
+import struct
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -29,30 +30,43 @@ _NAME = re.compile(r"(\d{4})_[a-z]+_\d+\.npz")
 _FAR_M = 1e4  # stands for the sky where depths are compared
 
 
+class _Place(NamedTuple):
+    """Where an array lies in its file."""
+
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """T frames and the truth of the last, as few bytes as training needs.
+    """T frames and the truth of the last, which stay in their file until a batch takes some.
 
-    color, albedo: (T, H, W, 3) u8. depth: (T, H, W) f16 metres. normal: (T, H, W, 3) i8, 127 is 1.
-    motion: (T, H, W, 2) f16 pixels. roughness: (T, H, W) u8. truth: (H, W, 3) u8. K: (3, 3).
+    Arrays, with shapes and dtypes of BUFFERS: color, albedo (T, H, W, 3), depth, roughness
+    (T, H, W), normal (T, H, W, 3), motion (T, H, W, 2); truth (H, W, 3) u8. K: (3, 3).
     world_from_camera: (T, 4, 4).
     """
 
-    name: str
-    color: NDArray[np.uint8]
-    depth: NDArray[np.float16]
-    normal: NDArray[np.int8]
-    motion: NDArray[np.float16]
-    albedo: NDArray[np.uint8]
-    roughness: NDArray[np.uint8]
-    truth: NDArray[np.uint8]
+    path: Path
+    places: Mapping[str, _Place]
     K: NDArray[np.float64]
     world_from_camera: NDArray[np.float64]
 
     @property
     def num_frames(self) -> int:
         """T."""
-        return int(self.color.shape[0])
+        return len(self.world_from_camera)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        height, width = self.places["truth"].shape[:2]
+        return height, width
+
+    def array(self, name: str) -> NDArray[np.generic]:
+        """One array, read where it is looked at; no file stays open behind it."""
+        offset, shape, dtype = self.places[name]
+        return np.memmap(self.path, dtype, "r", offset, shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +113,7 @@ class SampleStore:
     @property
     def names(self) -> list[str]:
         """File names in the order of `samples`."""
-        return [sample.name for sample in self.samples]
+        return [sample.path.name for sample in self.samples]
 
     def rescan(self, first: Sequence[str] = ()) -> int:
         """Loads new files, those named in `first` in that order first; returns how many."""
@@ -123,27 +137,33 @@ class SampleStore:
 
 def read_sample(path: Path) -> Sample:
     """The sample of one file. OSError, ValueError, KeyError or BadZipFile where it is none."""
+    places = _places(path)
     with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-        normal = np.round(file["normal"].astype(np.float32) * 127).astype(np.int8)
-        sample = Sample(
-            name=path.name,
-            color=file["color"],
-            depth=file["depth"].astype(np.float16),
-            normal=normal,
-            motion=file["motion"].astype(np.float16),
-            albedo=file["albedo"],
-            roughness=file["roughness"],
-            truth=file["truth"],
-            K=file["K"],
-            world_from_camera=file["world_from_camera"],
-        )
-    frames, height, width, _ = sample.color.shape
-    if sample.truth.shape != (height, width, 3) or height % STRIDE or width % STRIDE:
-        raise ValueError(f"frames of {width}x{height} with a truth of {sample.truth.shape}")
-    for array in (sample.depth, sample.normal, sample.motion, sample.albedo, sample.roughness):
-        if array.shape[:3] != (frames, height, width):
-            raise ValueError(f"a buffer of {array.shape} beside color of {sample.color.shape}")
+        sample = Sample(path, places, file["K"], file["world_from_camera"])
+    height, width = sample.size
+    if places["truth"].shape != (height, width, 3) or height % STRIDE or width % STRIDE:
+        raise ValueError(f"a truth of {places['truth'].shape}")
+    for name in ("color", "depth", "normal", "motion", "albedo", "roughness"):
+        if places[name].shape[:3] != (sample.num_frames, height, width):
+            raise ValueError(f"{name} of {places[name].shape} beside {width}x{height}")
     return sample
+
+
+def _places(path: Path) -> dict[str, _Place]:
+    """Where the arrays of an .npz lie in it; ValueError where they are compressed or objects."""
+    places = {}
+    with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
+        for info in archive.infolist():
+            if info.compress_type != zipfile.ZIP_STORED:
+                raise ValueError(f"{info.filename} is compressed")
+            stream.seek(info.header_offset + 26)
+            stream.seek(sum(struct.unpack("<HH", stream.read(4))), 1)  # its name, what follows it
+            np.lib.format.read_magic(stream)
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+            if fortran or dtype.hasobject:
+                raise ValueError(f"{info.filename} is no plain array")
+            places[info.filename.removesuffix(".npy")] = _Place(stream.tell(), shape, dtype)
+    return places
 
 
 def draw_windows(
@@ -152,7 +172,7 @@ def draw_windows(
     """`count` random windows of (height, width) `crop`: even corner, half flipped, half masked."""
     windows = []
     for index in rng.integers(len(samples), size=count):
-        height, width = samples[index].truth.shape[:2]
+        height, width = samples[index].size
         windows.append(
             Window(
                 sample=int(index),
@@ -170,7 +190,7 @@ def cut_batch(
 ) -> Batch:
     """The windows' last `num_frames` frames as float tensors in channels-last memory."""
     frames = tuple(_cut_frame(samples, windows, crop, back) for back in range(num_frames, 0, -1))
-    truth = np.stack([_view(samples[w.sample].truth, w, crop) for w in windows])
+    truth = np.stack([_view(samples[w.sample].array("truth"), w, crop) for w in windows])
     return Batch(frames, _pixels(truth) / 255)
 
 
@@ -193,11 +213,11 @@ def _cut_frame(
     """The frame `back` before the end (1 is the last) of every window."""
 
     def stack(name: str) -> Tensor:
-        views = [_view(getattr(samples[w.sample], name)[-back], w, crop) for w in windows]
+        views = [_view(samples[w.sample].array(name)[-back], w, crop) for w in windows]
         return _pixels(np.stack(views))
 
     sign = torch.tensor([-1.0 if w.flip else 1.0 for w in windows]).reshape(-1, 1, 1, 1)
-    normal, motion = stack("normal") / 127, stack("motion")
+    normal, motion = stack("normal"), stack("motion")
     depth = stack("depth")
     rays = [_rays(samples[w.sample], w, crop) for w in windows]
     ray_x = torch.stack([x for x, _ in rays])[:, None, None, :]
