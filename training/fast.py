@@ -155,7 +155,7 @@ def draw_history(config: TrainConfig, loop: Loop) -> tuple[int, int]:
     share = config.history_late if spent >= config.decay_from else config.history_early
     if spent < config.history_from or loop.rng.random() >= share:
         return 1, 1
-    return int(loop.rng.choice([2, 3, 4], p=[0.6, 0.2, 0.2])), int(loop.rng.choice([1, 1, 2]))
+    return int(loop.rng.choice([2, 3], p=[0.6, 0.4])), int(loop.rng.choice([1, 1, 2]))
 
 
 def train_step(config: TrainConfig, loop: Loop, samples: list[Sample]) -> float:
@@ -259,9 +259,8 @@ def validate(net: FastNet, samples: list[Sample]) -> dict[str, float]:
     for suffix, material in (("", True), ("_plain", False)):
         error = error_run = base = moved = moved_base = 0.0
         for index, sample in enumerate(samples):
-            crop = (sample.truth.shape[0], sample.truth.shape[1])
             window = [Window(index, 0, 0, False, material)]
-            batch = cut_batch(samples, window, crop, sample.num_frames)
+            batch = cut_batch(samples, window, sample.size, sample.num_frames)
             truth = lab(batch.truth)
             alone = net(*batch.frames[-1].inputs)[0]
             steps = list(run_frames(net, batch, with_gradient=0))

@@ -12,6 +12,7 @@ Shape legend: N batch, H and W multiples of 16, B hidden channels.
 
 import copy
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -31,12 +32,16 @@ _CONTEXT_HEADS = 8
 
 @dataclass(frozen=True, slots=True)
 class FastConfig:
-    """The network's size. widths: channels at 1/2, 1/4, 1/8, 1/16 of the resolution."""
+    """The network's size.
 
-    widths: tuple[int, int, int, int] = (32, 48, 96, 160)
-    encoder_blocks: tuple[int, int] = (1, 2)
+    widths: channels at 1/2, 1/4, … of the resolution. encoder_blocks, decoder_blocks: of the levels
+    from 1/4 to the last but one. middle_blocks: of the last.
+    """
+
+    widths: tuple[int, ...] = (32, 48, 96, 160, 192)
+    encoder_blocks: tuple[int, ...] = (1, 2, 1)
     middle_blocks: int = 3
-    decoder_blocks: tuple[int, int] = (1, 1)
+    decoder_blocks: tuple[int, ...] = (1, 1, 1)
 
 
 class FastInputs(NamedTuple):
@@ -124,25 +129,18 @@ class FastNet(nn.Module):
         super().__init__()
         config = config or FastConfig()
         self.config = config
-        w2, w4, w8, w16 = config.widths
+        w2, w4, *_, deepest = widths = config.widths
         self.mix = _conv(_FULL_MAPS, w2, size=2, stride=2, padding=0)
         self.mix_geometry = _conv(_GEOMETRY_MAPS + 1, w2, size=1)
         self.stem = _conv(w2, w2)
-        self.down = nn.ModuleList(
-            _Normed(a, b, stride=2) for a, b in ((w2, w4), (w4, w8), (w8, w16))
-        )
+        self.down = nn.ModuleList(_Normed(a, b, stride=2) for a, b in pairwise(widths))
         self.recall = _conv(HIDDEN_CHANNELS, w4, size=1, gain=0.1)
-        self.encode = nn.ModuleList(
-            _blocks(width, count)
-            for width, count in zip((w4, w8), config.encoder_blocks, strict=True)
-        )
-        self.middle = _blocks(w16, config.middle_blocks)
-        self.context = _Context(w16)
-        self.up = nn.ModuleList(_Normed(b, a, size=1) for a, b in ((w2, w4), (w4, w8), (w8, w16)))
-        self.decode = nn.ModuleList(
-            _blocks(width, count)
-            for width, count in zip((w4, w8), config.decoder_blocks, strict=True)
-        )
+        inner = widths[1:-1]
+        self.encode = nn.ModuleList(map(_blocks, inner, config.encoder_blocks))
+        self.middle = _blocks(deepest, config.middle_blocks)
+        self.context = _Context(deepest)
+        self.up = nn.ModuleList(_Normed(b, a, size=1) for a, b in pairwise(widths))
+        self.decode = nn.ModuleList(map(_blocks, inner, config.decoder_blocks))
         self.last = _conv(w2, w2)
         self.head = _conv(w2, 4 * _HEAD_MAPS, gain=0.1)
         self.remember = _conv(w4, HIDDEN_CHANNELS, size=1)
@@ -154,14 +152,18 @@ class FastNet(nn.Module):
         prev = frame.prev * frame.valid
         full, geometry = _features(frame, surface, prev)
         half = _act(self.stem(_act(self.mix(full) + self.mix_geometry(geometry))))
-        quarter = self.encode[0](_act(self.down[0](half) + self.recall(frame.hidden)))
-        eighth = self.encode[1](_act(self.down[1](quarter)))
-        x = self.middle[0](_act(self.down[2](eighth)))
+        x, recalled = half, self.recall(frame.hidden)
+        levels: list[Tensor] = []
+        for down, encode in zip(self.down, self.encode, strict=False):
+            x = down(x) if levels else down(x) + recalled
+            x = encode(_act(x))
+            levels.append(x)
+        x = self.middle[0](_act(self.down[-1](x)))
         x = self.middle[1:](self.context(x))
-        x = self.decode[1](_act(eighth + _double(self.up[2](x))))
-        x = self.decode[0](_act(quarter + _double(self.up[1](x))))
+        for level, up, decode in zip(levels[::-1], self.up[:0:-1], self.decode[::-1], strict=True):
+            x = decode(_act(level + _double(up(x), like=level)))
         hidden = torch.tanh(self.remember(x))
-        x = _act(half + _double(self.up[0](x)))
+        x = _act(half + _double(self.up[0](x), like=half))
         x = fn.pixel_shuffle(self.head(_act(self.last(x))), 2)
         gain, light, offset, blend = x[:, :1], x[:, 1:4], x[:, 4:7], x[:, 7:]
         fresh = frame.color * (1 + gain) + surface * light + offset
@@ -296,5 +298,7 @@ def _act(x: Tensor) -> Tensor:
     return fn.leaky_relu(x, 0.1)
 
 
-def _double(x: Tensor) -> Tensor:
-    return fn.interpolate(x, scale_factor=2, mode="nearest")
+def _double(x: Tensor, *, like: Tensor) -> Tensor:
+    """Twice as large; `like` may have had an odd size."""
+    doubled = fn.interpolate(x, scale_factor=2, mode="nearest")
+    return doubled[..., : like.shape[2], : like.shape[3]]

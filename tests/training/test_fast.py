@@ -37,7 +37,10 @@ from training.fast_model import (
 )
 
 TINY = FastConfig(
-    widths=(8, 8, 16, 16), encoder_blocks=(1, 1), middle_blocks=2, decoder_blocks=(1, 1)
+    widths=(8, 8, 16, 16, 16),
+    encoder_blocks=(1, 1, 1),
+    middle_blocks=2,
+    decoder_blocks=(1, 1, 1),
 )
 SIZE = (96, 64)
 
@@ -51,7 +54,7 @@ def write_sample(path: Path, frames: list[MemoryFrame]) -> None:
     arrays["color"] = arrays["color"][..., :3]
     truth = arrays["color"][-1] * np.array([0.9, 0.7, 0.5]) + np.array([20, 10, 0])
     cameras = [frame.header.camera for frame in frames]
-    np.savez_compressed(
+    np.savez(
         path,
         **arrays,
         truth=truth.astype(np.uint8),
@@ -124,6 +127,23 @@ def test_store_reads_its_own_seeds_and_skips_torn_files(folder: Path) -> None:
     again = SampleStore(folder, "train")
     again.rescan(["0799_walk_0.npz"])
     assert again.names == ["0799_walk_0.npz", "0003_drive_0.npz"]
+
+
+def test_a_sample_stays_in_its_file(folder: Path, frames: list[MemoryFrame]) -> None:
+    sample = sample_of(folder)
+    assert sample.size == SIZE[::-1]
+    for name in ("color", "depth", "motion"):
+        wanted = np.stack([frame.array(name) for frame in frames[:4]])
+        wanted = wanted[..., :3] if name == "color" else wanted
+        np.testing.assert_array_equal(sample.array(name), wanted)
+        assert isinstance(sample.array(name), np.memmap)
+
+
+def test_a_compressed_sample_is_none(folder: Path, tmp_path: Path) -> None:
+    with np.load(folder / "0003_drive_0.npz") as sample:
+        np.savez_compressed(tmp_path / "0003_drive_0.npz", **sample)
+    with pytest.raises(ValueError, match="compressed"):
+        read_sample(tmp_path / "0003_drive_0.npz")
 
 
 def test_no_training_sample_is_said_plainly(tmp_path: Path) -> None:
@@ -301,7 +321,7 @@ def test_folding_changes_no_picture() -> None:
         fused = folded(net)
         assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in fused.modules())
         for ours, theirs in zip(fused(*inputs), plain, strict=True):
-            torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)  # 1/40 of a code
 
 
 def test_what_one_bad_batch_computed_stays_out_of_the_statistics(
