@@ -5,7 +5,9 @@
 Each sample of `training.street_pairs` has one path-traced frame. A window that moves over it, and
 over the game's frame of the same moment, gives a clip in which every frame has its truth, for the
 cost of a copy; what such clips lack is parallax and moving things (`training.street_clips` renders
-those). A clip depends on the sample and the seed alone.
+those). Both are made smaller first, so that a window shows much of the view, as the session does
+that the model will see, and the truth's noise averages out. A clip depends on the sample and the
+seed alone.
 """
 
 import logging
@@ -14,6 +16,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import tyro
 from numpy.typing import NDArray
@@ -26,6 +29,8 @@ from training.street_pairs import TEST_SEEDS, parse_pair, parse_seeds
 U8 = NDArray[np.uint8]
 
 MAX_SPEED_PX = 4.0
+#: The picture's width over the window's, at least, where the sample is large enough.
+_LEAST_ROOM, _MOST_ROOM = 1.15, 2.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,16 @@ def window_path(
     start = rng.uniform(np.maximum(0, -way), room - np.maximum(0, way))
     corners = start + speed * np.arange(frames)[:, None]
     return np.clip(np.rint(corners), 0, room).astype(np.intp)
+
+
+def shrunk_size(
+    picture: tuple[int, int], size: tuple[int, int], rng: np.random.Generator
+) -> tuple[int, int]:
+    """(width, height) to make a picture smaller to, so that a window of `size` shows much of it."""
+    tightest = max(size[0] / picture[0], size[1] / picture[1])
+    room = np.exp(rng.uniform(np.log(_LEAST_ROOM), np.log(_MOST_ROOM)))
+    factor = min(1.0, tightest * room)
+    return round(picture[0] * factor), round(picture[1] * factor)
 
 
 def cut_out(picture: U8, corners: NDArray[np.intp], size: tuple[int, int]) -> U8:
@@ -111,9 +126,12 @@ def _make_clips(path: Path, size: tuple[int, int], options: Options) -> None:
         raise RealMasterError(f"--size {options.size}: {path.name} has {width}x{height} alone")
     for k, name in enumerate(names):
         key = [options.seed, k, *path.stem.encode()]
-        corners = window_path((width, height), size, options.frames, np.random.default_rng(key))
-        write_video(options.out / "reference" / name, cut_out(drawn, corners, size))
-        write_video(options.out / "target" / name, cut_out(truth, corners, size))
+        rng = np.random.default_rng(key)
+        smaller = shrunk_size((width, height), size, rng)
+        corners = window_path(smaller, size, options.frames, rng)
+        for kind, picture in (("reference", drawn), ("target", truth)):
+            small = np.asarray(cv2.resize(picture, smaller, interpolation=cv2.INTER_AREA), np.uint8)
+            write_video(options.out / kind / name, cut_out(small, corners, size))
 
 
 def main() -> None:

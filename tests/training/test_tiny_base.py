@@ -11,7 +11,15 @@ from capture_bridge.errors import RealMasterError, SetupError
 from realmaster.families.weights import load
 from tests.training.pairs_files import pictures, write_pairs
 from training.pairs_folder import read_pairs
-from training.street_pans import MAX_SPEED_PX, Options, cut_out, read_sample, run, window_path
+from training.street_pans import (
+    MAX_SPEED_PX,
+    Options,
+    cut_out,
+    read_sample,
+    run,
+    shrunk_size,
+    window_path,
+)
 from training.tiny_base import Options as BaseOptions
 from training.tiny_base import make_tiny_base
 
@@ -29,6 +37,18 @@ def test_a_window_moves_evenly_and_stays_inside() -> None:
         assert (corners <= (128, 64)).all()
         assert (np.abs(np.diff(corners, axis=0)) <= MAX_SPEED_PX + 1).all()
     assert (window_path((128, 80), (128, 80), 5, rng) == 0).all()
+
+
+def test_a_window_shows_much_of_the_picture() -> None:
+    rng = np.random.default_rng(0)
+    widths = set()
+    for _ in range(100):
+        width, height = shrunk_size((512, 288), (128, 80), rng)
+        assert abs(width / height - 512 / 288) < 0.02
+        assert 1.1 <= min(width / 128, height / 80) <= 2.4
+        widths.add(width)
+    assert len(widths) > 50
+    assert shrunk_size((128, 80), (128, 80), rng) == (128, 80)  # never enlarged
 
 
 def test_game_and_truth_are_cut_alike(tmp_path: Path) -> None:
