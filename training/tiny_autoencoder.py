@@ -42,6 +42,9 @@ CONFIG: dict[str, Any] = {
     "scale_factor_spatial": 8,
 }
 MULTIPLE = 16  # of width and height: 8, and the transformer's patches of 2
+#: Frames, height and width of what a step sees of a clip: convolutions learn the same from a part,
+#: and four of these cost what one whole clip does.
+_PART = (5, 64, 64)
 #: Weight of the KL divergence, as usual for latent diffusion: it keeps the scale, no more.
 _KL = 1e-6
 #: Weight of the differences between neighbours, which keep edges sharp.
@@ -131,7 +134,17 @@ def measure(vae: Any, clips: Sequence[U8], device: torch.device) -> float:
 
 
 def _batch(clips: Sequence[U8], step: int, config: TrainConfig, device: torch.device) -> Tensor:
-    chosen = torch.randint(
-        len(clips), (config.batch,), generator=generator_of(config.seed, "autoencoder", step)
-    )
-    return torch.cat([to_video(clips[index], device) for index in chosen.tolist()])
+    """Random parts (B, 3, T, H, W) of random clips, the same for the same step."""
+    generator = generator_of(config.seed, "autoencoder", step)
+
+    def draw(below: int) -> int:
+        return int(torch.randint(below, (1,), generator=generator))
+
+    parts = []
+    for _ in range(config.batch):
+        part = clips[draw(len(clips))]
+        for axis, length in enumerate(_PART):
+            first = draw(max(0, part.shape[axis] - length) + 1)
+            part = np.take(part, range(first, min(first + length, part.shape[axis])), axis)
+        parts.append(to_video(part, device))
+    return torch.cat(parts)
