@@ -30,7 +30,7 @@ U8 = NDArray[np.uint8]
 
 MAX_SPEED_PX = 4.0
 #: The picture's width over the window's, at least, where the sample is large enough.
-_LEAST_ROOM, _MOST_ROOM = 1.15, 2.3
+_LEAST_ROOM, _MOST_ROOM = 1.1, 1.8
 
 
 @dataclass(frozen=True, slots=True)

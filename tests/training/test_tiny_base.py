@@ -45,9 +45,9 @@ def test_a_window_shows_much_of_the_picture() -> None:
     for _ in range(100):
         width, height = shrunk_size((512, 288), (128, 80), rng)
         assert abs(width / height - 512 / 288) < 0.02
-        assert 1.1 <= min(width / 128, height / 80) <= 2.4
+        assert 1.09 <= min(width / 128, height / 80) <= 1.82
         widths.add(width)
-    assert len(widths) > 50
+    assert len(widths) > 30
     assert shrunk_size((128, 80), (128, 80), rng) == (128, 80)  # never enlarged
 
 
