@@ -65,6 +65,8 @@ class TrainConfig:
     history_early: float = 0.3
     history_late: float = 0.5
     """Share of such batches before and after `decay_from`."""
+    freeze_from: float = 1.0
+    """Share of the budget after which normalizations keep their statistics, as in inference."""
     edge_weight: float = 0.2
     similarity_weight: float = 0.02
     flicker_weight: float = 0.3
@@ -166,6 +168,7 @@ def train_step(config: TrainConfig, loop: Loop, samples: list[Sample]) -> float:
     for optimizer in loop.optimizers:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(config, loop)
+    loop.net.train(progress(config, loop) < config.freeze_from)
     statistics = [buffer.clone() for buffer in loop.net.buffers()]
     with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
         steps = list(run_frames(loop.net, batch, with_gradient=with_gradient))

@@ -342,6 +342,16 @@ def test_what_one_bad_batch_computed_stays_out_of_the_statistics(
     assert all(torch.equal(a, b) for a, b in zip(before, loop.net.buffers(), strict=True))
 
 
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_statistics_can_be_kept_as_in_inference(folder: Path, tmp_path: Path, share: float) -> None:
+    run = config(folder, tmp_path, freeze_from=share)
+    loop = new_loop(run)
+    before = [buffer.clone() for buffer in loop.net.buffers()]
+    assert math.isfinite(train_step(run, loop, [sample_of(folder)]))
+    same = [torch.equal(a, b) for a, b in zip(before, loop.net.buffers(), strict=True)]
+    assert all(same) if share == 0 else not any(same)
+
+
 def test_a_run_without_a_finite_gradient_ends(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
