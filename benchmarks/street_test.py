@@ -3,7 +3,8 @@
 For each seed a short session is recorded through the protocol, some of its frames are path-traced,
 and the session is enhanced and evaluated twice: with and without albedo and roughness. Finished
 steps are kept, so that an interrupted run goes on. Writes figures.json and figures.md, the table of
-docs/fast_tier.md; a closure over all seeds is 1 - sum of distances / sum of distances.
+docs/fast_tier.md, and pictures.png, its picture; a closure over all seeds is 1 - sum of distances /
+sum of distances.
 """
 
 import argparse
@@ -13,12 +14,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from capture_bridge.media import VideoWriter
+import numpy as np
+from numpy.typing import NDArray
+
+from capture_bridge.images import write_png
+from capture_bridge.media import VideoReader, VideoWriter
 from capture_bridge.messages import Frame
 from capture_bridge.recorder import RecordingOptions
 from capture_bridge.session import SessionReader, SessionWriter
 from engine_plugins.street.scene import PathName
 from engine_plugins.street.session_truth import render_session_truth
+from realmaster.contact_sheet import draw_rows
 from realmaster.enhancer import enhance_session
 from realmaster.report import evaluate
 from realmaster.street_game import START_LIMIT_S, StreetSession, record_street
@@ -28,6 +34,7 @@ TEST_SEEDS = range(900, 1000)
 MATERIALS = frozenset({"albedo", "roughness", "metallic"})
 FRAMES, FPS, SPP = 24, 24.0, 64
 TRUTH_FRAMES = (8, 20)
+SHOWN_SEEDS = 5
 CASES = ("geometry", "materials")
 COLUMNS = {
     "G": "gap_closure_lab",
@@ -60,6 +67,7 @@ def main() -> None:
                 print(seed, case, figures_of(reports[case][-1:]), flush=True)
     if not options.truth_only:
         write_table(options.out, reports)
+        draw(options.out, TEST_SEEDS[: min(SHOWN_SEEDS, options.seeds)])
 
 
 def record(folder: Path, seed: int) -> None:
@@ -150,6 +158,27 @@ def write_table(out: Path, reports: dict[str, list[dict[str, Any]]]) -> None:
     ]
     (out / "figures.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
+
+
+def draw(out: Path, seeds: range) -> None:
+    """pictures.png: render, output and truth of each street's last path-traced frame."""
+    rows = []
+    for seed in seeds:
+        folder = out / str(seed)
+        with SessionReader(folder / "materials.mcap") as reader:
+            render = np.asarray(reader.frame(TRUTH_FRAMES[-1]).array("color")[..., :3], np.uint8)
+        pictures = {
+            "render": render,
+            "RealMaster": _picture(folder / "materials.enhanced.mp4", TRUTH_FRAMES[-1]),
+            "path-traced truth": _picture(folder / "truth.mp4", len(TRUTH_FRAMES) - 1),
+        }
+        rows.append((f"seed {seed}", pictures))
+    write_png(out / "pictures.png", draw_rows(rows, "test streets", "never trained on"))
+
+
+def _picture(path: Path, index: int) -> NDArray[np.uint8]:
+    with VideoReader(path) as video:
+        return next(picture for k, (picture, _) in enumerate(video) if k == index)
 
 
 if __name__ == "__main__":
