@@ -52,8 +52,9 @@ class VideoWriter:
 
     origin_ns: the time that becomes 0 (the first frame's by default). crf: quality, 0 (lossless) to
     51. chroma: "420" plays everywhere; odd sizes, which it cannot hold, and "444" keep every
-    pixel's colour and need a player that knows High 4:4:4. fps: where the times are to be evenly
-    spaced, their rate, which the file then says and its last frame lasts by. tags: texts kept in
+    pixel's colour and need a player that knows High 4:4:4. chroma_qp: added to colour's quantizer,
+    -12 to 12; below 0 colours are finer. fps: where the times are to be evenly spaced, their rate,
+    which the file then says and its last frame lasts by. tags: texts kept in
     the comment. Raises OutputError where the file exists (unless `overwrite`) or cannot be written.
     """
 
@@ -67,6 +68,7 @@ class VideoWriter:
         crf: int = 16,
         preset: str = "veryfast",
         chroma: Literal["420", "444"] = "420",
+        chroma_qp: int = 0,
         fps: Fraction | None = None,
         origin_ns: int | None = None,
         tags: Mapping[str, str] | None = None,
@@ -89,7 +91,10 @@ class VideoWriter:
             ) from error
         except (FFmpegError, OSError) as error:
             raise self._failed(error) from error
-        self._stream = self._add_stream(crf, preset, fps or Fraction(_NOMINAL_FPS))
+        options = {"crf": str(crf), "preset": preset}
+        if chroma_qp:
+            options["x264-params"] = f"chroma-qp-offset={chroma_qp}"
+        self._stream = self._add_stream(options, fps or Fraction(_NOMINAL_FPS))
 
     def __enter__(self) -> Self:
         return self
@@ -140,7 +145,7 @@ class VideoWriter:
         if self._last_ticks is not None:
             join_videos([self.path], self.path, tags=self._tags)
 
-    def _add_stream(self, crf: int, preset: str, fps: Fraction) -> VideoStream:
+    def _add_stream(self, options: dict[str, str], fps: Fraction) -> VideoStream:
         stream = self._container.add_stream("libx264", rate=fps)
         stream.width, stream.height = self.width, self.height
         stream.pix_fmt = self._format
@@ -151,7 +156,7 @@ class VideoWriter:
         context.max_b_frames = 0
         context.color_range, context.colorspace = _LIMITED, _BT709
         context.color_primaries, context.color_trc = _BT709, _BT709
-        context.options = {"crf": str(crf), "preset": preset}
+        context.options = options
         return stream
 
     def _mux(self, frame: VideoFrame | None) -> None:

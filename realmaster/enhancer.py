@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,8 +82,11 @@ class Enhancement:
     resumed_frames: int
 
 
-VIDEO_CRF = 12
-"""H.264 quality: at 16 the codec's own error is a third of what the fast tier has left."""
+VIDEO_QUALITY: Mapping[str, Any] = MappingProxyType(
+    {"crf": 12, "chroma_qp": -12, "preset": "faster"}
+)
+"""H.264's. CRF 12 alone costs 0.032 of the fast tier's G on validation streets; with finer colours
+0.017, for 1.6 times the bytes. CRF 8 takes as many for less."""
 
 SEGMENT_FRAMES = 48
 """Frames between two points at which a killed run resumes."""
@@ -190,7 +194,7 @@ class _Run:
             width,
             height,
             overwrite=True,
-            crf=VIDEO_CRF,
+            **VIDEO_QUALITY,
             origin_ns=self._times_ns[0],
         ) as writer:
             for index, picture in zip(range(first, stop), pictures, strict=True):
