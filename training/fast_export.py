@@ -42,6 +42,8 @@ class ExportConfig:
     overwrite: bool = False
     data: Path | None = None
     """Folder of samples: measures the exported weights on all its validation seeds."""
+    history: float = 0.0
+    """Added to the logit of how much of the previous output is kept: below 0 frames are sharper."""
     net: FastConfig = field(default_factory=FastConfig)
 
 
@@ -135,6 +137,7 @@ def main() -> None:
     config = tyro.cli(ExportConfig, description=__doc__)
     net = FastNet(config.net)
     load_averaged(config.checkpoint, net)
+    net.keep_history(config.history)
     net = for_inference(net)
     size = export(net, config.output, overwrite=config.overwrite)
     log.info("%s: %.2f MB", config.output, size / 1e6)
