@@ -53,8 +53,8 @@ class TrainConfig:
     stop_after: int | None = None
     """Stop at this step as if interrupted, with a checkpoint: the budget stays what it is."""
     seed: int = 0
-    batch: int = 3
-    crop: tuple[int, int] = (144, 192)
+    batch: int = 4
+    crop: tuple[int, int] = (192, 320)
     learning_rate: float = 1.5e-3
     weight_decay: float = 1e-3
     warmup_steps: int = 300
@@ -63,13 +63,13 @@ class TrainConfig:
     history_from: float = 0.0
     """Share of the budget after which some batches are runs of frames, with history."""
     history_early: float = 0.3
-    history_late: float = 0.5
+    history_late: float = 0.3
     """Share of such batches before and after `decay_from`."""
-    freeze_from: float = 1.0
+    freeze_from: float = 0.6
     """Share of the budget after which normalizations keep their statistics, as in inference."""
     edge_weight: float = 0.2
     similarity_weight: float = 0.02
-    flicker_weight: float = 0.3
+    flicker_weight: float = 0.05
     clip_norm: float = 1.0
     ema_decay: float = 0.999
     rescan_steps: int = 200
@@ -79,7 +79,7 @@ class TrainConfig:
     threads: int = 2
     bfloat16: bool = True
     train_limit: int | None = None
-    validate_limit: int = 16
+    validate_limit: int = 24
     net: FastConfig = field(default_factory=FastConfig)
 
 
@@ -112,7 +112,7 @@ def train(config: TrainConfig) -> Path:
     started = time.perf_counter() - loop.elapsed_s
     while progress(config, loop) < 1 and loop.step != config.stop_after:
         if loop.step % config.rescan_steps == 0 or not train_store.samples:
-            _rescan(train_store, validate_store)
+            _rescan(train_store, validate_store, config.crop)
         loss = train_step(config, loop, train_store.samples)
         loop.elapsed_s = time.perf_counter() - started
         report.after_step(loss, train_store, validate_store)
@@ -334,7 +334,7 @@ class _Report:
         return True
 
 
-def _rescan(train_store: SampleStore, validate_store: SampleStore) -> None:
+def _rescan(train_store: SampleStore, validate_store: SampleStore, crop: tuple[int, int]) -> None:
     added = train_store.rescan()
     validate_store.rescan()
     if added:
@@ -343,6 +343,12 @@ def _rescan(train_store: SampleStore, validate_store: SampleStore) -> None:
         raise SetupError(
             f"there is no training sample (seeds 0-799) in {train_store.folder}; render some first"
         )
+    for sample in train_store.samples[-added:] if added else ():
+        if sample.size[0] < crop[0] or sample.size[1] < crop[1]:
+            raise SetupError(
+                f"{sample.path.name} is {sample.size[1]}x{sample.size[0]} pixels, less than a crop "
+                f"of {crop[1]}x{crop[0]}: lower --crop, or render larger samples"
+            )
 
 
 def main() -> None:

@@ -82,7 +82,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory, frames: list[MemoryFrame]) 
 
 def config(folder: Path, out: Path, **changes: object) -> TrainConfig:
     base = TrainConfig(
-        data=folder, out=out, steps=6, batch=2, crop=(32, 48), threads=1, net=TINY, warmup_steps=2
+        data=folder,
+        out=out,
+        steps=6,
+        batch=2,
+        crop=(32, 48),
+        threads=1,
+        net=TINY,
+        warmup_steps=2,
+        freeze_from=1.0,
     )
     return dataclasses.replace(base, **changes)
 
@@ -151,6 +159,11 @@ def test_no_training_sample_is_said_plainly(tmp_path: Path) -> None:
         train(config(tmp_path, tmp_path / "out"))
 
 
+def test_a_crop_that_no_sample_holds_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="96x64 pixels, less than a crop of 128x64"):
+        train(config(folder, tmp_path / "out", crop=(64, 128)))
+
+
 def test_flip_mirrors_the_geometry(folder: Path) -> None:
     """A mirrored window is the mirror image: pixels, rays, normals, motion, up, depth before."""
     samples, crop = [sample_of(folder)], (64, 96)
@@ -203,6 +216,21 @@ def test_invalid_history_changes_nothing() -> None:
     frame = example_inputs(32, 48, torch.Generator().manual_seed(1))
     blind = without_history(frame)
     torch.testing.assert_close(net(*blind)[0], net(*blind._replace(prev=frame.prev))[0])
+
+
+def test_less_history_brings_the_output_nearer_to_that_without() -> None:
+    torch.manual_seed(0)
+    net = FastNet(TINY).eval()
+    frame = example_inputs(32, 48, torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        full = net(*frame)[0]
+        net.keep_history(-2.0)
+        less = net(*frame)[0]
+        net.keep_history(-40.0)
+        none = net(*frame)[0]
+    assert 0 < (less - none).abs().mean() < (full - none).abs().mean()
+    unknown = frame.valid.expand_as(full) == 0
+    torch.testing.assert_close(full[unknown], none[unknown])
 
 
 def test_training_lowers_the_error_and_repeats_bit_by_bit(folder: Path, tmp_path: Path) -> None:
