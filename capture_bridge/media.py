@@ -54,8 +54,8 @@ class VideoWriter:
     51. chroma: "420" plays everywhere; odd sizes, which it cannot hold, and "444" keep every
     pixel's colour and need a player that knows High 4:4:4. chroma_qp: added to colour's quantizer,
     -12 to 12; below 0 colours are finer. fps: where the times are to be evenly spaced, their rate,
-    which the file then says and its last frame lasts by. tags: texts kept in
-    the comment. Raises OutputError where the file exists (unless `overwrite`) or cannot be written.
+    which the file then says and its last frame lasts by. tags: texts kept in the comment. Raises
+    OutputError where the file exists (unless `overwrite`) or cannot be written.
     """
 
     def __init__(
