@@ -19,7 +19,7 @@ import tyro
 from torch import Tensor
 
 from capture_bridge.errors import SetupError
-from training.fast_checkpoint import load_checkpoint, save_checkpoint
+from training.fast_checkpoint import load_checkpoint, load_weights, save_checkpoint
 from training.fast_data import (
     Batch,
     Sample,
@@ -50,6 +50,9 @@ class TrainConfig:
     minutes: float = 70.0
     steps: int | None = None
     resume: bool = False
+    start_from: Path | None = None
+    """Weights (.safetensors) to begin with, such as training/models/street_fast.safetensors: for
+    another game, or to go on with more samples."""
     stop_after: int | None = None
     """Stop at this step as if interrupted, with a checkpoint: the budget stays what it is."""
     seed: int = 0
@@ -124,11 +127,13 @@ def train(config: TrainConfig) -> Path:
 
 
 def new_loop(config: TrainConfig) -> Loop:
-    """Fresh weights and optimizers, all from `config.seed`."""
+    """Weights from `config.seed`, or those of `config.start_from`, and fresh optimizers."""
     torch.manual_seed(config.seed)
     net, ema = FastNet(config.net), FastNet(config.net)
     for module in (net, ema):
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if config.start_from is not None:
+        load_weights(config.start_from, net)
     ema.load_state_dict(net.state_dict())
     ema.requires_grad_(False).eval()
     rate, decay = config.learning_rate, config.weight_decay

@@ -1,7 +1,8 @@
 """The fast tier's checkpoint: one .npz of arrays and JSON, replaced as a whole; no pickle.
 
 Holds weights, averaged weights, the optimizers' moments, the random state, the counters and the
-order of the samples: all that a resumed run needs to equal an uninterrupted one.
+order of the samples: all that a resumed run needs to equal an uninterrupted one. Weights alone, for
+another run to start from, are a safetensors file.
 """
 
 import io
@@ -15,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import nn
 
-from capture_bridge.errors import SetupError
+from capture_bridge.errors import OutputError, SetupError
 
 if TYPE_CHECKING:
     from training.fast import Loop
@@ -84,6 +87,25 @@ def load_averaged(path: Path, net: nn.Module) -> None:
     """Fills `net` with the averaged weights of the file; errors as in `load_checkpoint`."""
     arrays, _ = _read(path)
     _fill(path, arrays, "ema.", net)
+
+
+def save_weights(path: Path, net: nn.Module) -> None:
+    """The net's weights and statistics, matrices in 16 bits. OutputError where it is there."""
+    if path.exists():
+        raise OutputError(f"{path} exists; choose another name or remove it")
+    state = net.state_dict()
+    short = {name: v.half() if v.ndim > 1 else v for name, v in state.items()}
+    save_file({name: value.contiguous() for name, value in short.items()}, path)
+
+
+def load_weights(path: Path, net: nn.Module) -> None:
+    """Fills `net` with what `save_weights` wrote. SetupError."""
+    try:
+        net.load_state_dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise SetupError(f"{path} cannot be read as safetensors: {error}") from error
+    except RuntimeError as error:
+        raise SetupError(f"{path} belongs to a network of another size: {error}") from error
 
 
 def _read(path: Path) -> tuple[dict[str, NDArray[np.generic]], dict[str, Any]]:

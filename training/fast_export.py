@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from capture_bridge.errors import OutputError
 from realmaster.fast import INPUT_NAMES, OUTPUT_NAMES
 from training.fast import validate
-from training.fast_checkpoint import load_averaged
+from training.fast_checkpoint import load_averaged, save_weights
 from training.fast_data import SampleStore
 from training.fast_model import FastConfig, FastInputs, FastNet, example_inputs, folded
 
@@ -44,6 +44,8 @@ class ExportConfig:
     """Folder of samples: measures the exported weights on all its validation seeds."""
     history: float = 0.0
     """Added to the logit of how much of the previous output is kept: below 0 frames are sharper."""
+    weights: Path | None = None
+    """Also write what another training can start from (.safetensors)."""
     net: FastConfig = field(default_factory=FastConfig)
 
 
@@ -137,6 +139,8 @@ def main() -> None:
     config = tyro.cli(ExportConfig, description=__doc__)
     net = FastNet(config.net)
     load_averaged(config.checkpoint, net)
+    if config.weights is not None:
+        save_weights(config.weights, net)
     net.keep_history(config.history)
     net = for_inference(net)
     size = export(net, config.output, overwrite=config.overwrite)

@@ -10,12 +10,12 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from capture_bridge.errors import SetupError
+from capture_bridge.errors import OutputError, SetupError
 from realmaster.color import srgb_u8_to_lab
-from realmaster.fast import INPUT_NAMES, OUTPUT_NAMES, FastModel, prepare, recall
+from realmaster.fast import INPUT_NAMES, MODEL_PATH, OUTPUT_NAMES, FastModel, prepare, recall
 from tests.realmaster.fast_frames import MemoryFrame, memory_frames
 from training.fast import TrainConfig, new_loop, run_frames, train, train_step, validate
-from training.fast_checkpoint import load_checkpoint
+from training.fast_checkpoint import load_checkpoint, load_weights, save_weights
 from training.fast_data import (
     Batch,
     Sample,
@@ -43,6 +43,7 @@ TINY = FastConfig(
     decoder_blocks=(1, 1, 1),
 )
 SIZE = (96, 64)
+WEIGHTS = Path(__file__).parents[2] / "training/models/street_fast.safetensors"
 
 
 def write_sample(path: Path, frames: list[MemoryFrame]) -> None:
@@ -274,6 +275,45 @@ def test_resume_without_or_with_a_foreign_checkpoint(folder: Path, tmp_path: Pat
     (tmp_path / "checkpoint.npz").write_bytes(b"not one")
     with pytest.raises(SetupError, match="no checkpoint of the fast tier"):
         train(config(folder, tmp_path, resume=True))
+
+
+def test_a_run_starts_from_the_weights_of_another(folder: Path, tmp_path: Path) -> None:
+    first = new_loop(config(folder, tmp_path, seed=1))
+    save_weights(tmp_path / "one.safetensors", first.ema)
+    again = new_loop(config(folder, tmp_path, seed=2, start_from=tmp_path / "one.safetensors"))
+    frame = example_inputs(32, 48, torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        wanted = first.ema(*frame)[0]
+        for net in (again.net.eval(), again.ema):
+            torch.testing.assert_close(net(*frame)[0], wanted, atol=5e-3, rtol=0)
+    with pytest.raises(OutputError, match="exists"):
+        save_weights(tmp_path / "one.safetensors", first.ema)
+
+
+def test_weights_to_start_from_that_are_none_are_refused(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "one.safetensors"
+    with pytest.raises(SetupError, match="cannot be read"):
+        new_loop(config(folder, tmp_path, start_from=path))
+    path.write_bytes(b"not one")
+    with pytest.raises(SetupError, match="cannot be read as safetensors"):
+        new_loop(config(folder, tmp_path, start_from=path))
+    path.unlink()
+    save_weights(path, FastNet(dataclasses.replace(TINY, widths=(8, 8, 16, 16, 24))))
+    with pytest.raises(SetupError, match="another size"):
+        new_loop(config(folder, tmp_path, start_from=path))
+
+
+def test_the_shipped_weights_are_those_of_the_shipped_model() -> None:
+    """Both without history, which the export leaves sharper."""
+    net = FastNet().eval()
+    load_weights(WEIGHTS, net)
+    frame = without_history(example_inputs(64, 96, torch.Generator().manual_seed(1)))
+    shipped = ort.InferenceSession(MODEL_PATH)
+    with torch.no_grad():
+        ours = net(*frame)[0].clamp(0, 1).numpy()
+    feed = {name: value.numpy() for name, value in frame._asdict().items()}
+    theirs = shipped.run(OUTPUT_NAMES, feed)[0]
+    assert np.abs(ours - theirs).mean() < 1e-3
 
 
 def test_a_loss_that_is_not_finite_is_skipped(folder: Path, tmp_path: Path) -> None:
