@@ -33,7 +33,7 @@ RENDERED, GENERATED = 0, 1
 CALIBRATE, FRAME = 1, 2
 
 
-def assert_true(lab: Lab, path: Path, *, hud: bool = True) -> None:
+def assert_true(lab: Lab, path: Path, *, hud: bool = True, sizes: int = 1) -> None:
     """Depth below 1e-4, normals within 1 %, color exact, sky infinite, HUD only in color_ui.
 
     The first frame of a size has no normals: the plugin finds out anew which target holds them.
@@ -41,7 +41,7 @@ def assert_true(lab: Lab, path: Path, *, hud: bool = True) -> None:
     errors = errors_of(lab, path)
     assert len(errors) >= 3
     assert sum(error.normal.size == 0 for error in errors) <= 1
-    assert_color(errors, hud=hud)
+    assert_color(errors, hud=hud, sizes=sizes)
     for error in errors:
         assert error.depth.size > 10_000
         assert error.depth.max() < 1e-4
@@ -89,11 +89,13 @@ def test_the_proxy_loader_loads_it(lab: Lab, tmp_path: Path) -> None:
 def test_resize(lab: Lab, tmp_path: Path) -> None:
     run = record(lab, tmp_path, GAME, "--format", "d32s8", "--frames", "110",
                  "--resize", "60:800x450")  # fmt: skip
-    assert_true(lab, run.path)
+    assert_true(lab, run.path, sizes=2)
     with SessionReader(run.path) as session:
         sizes = [tuple(header.output_size) for header in session.headers]
         flags = [header.flags for header in session.headers]
     first = sizes.index((800, 450))
+    unclean = [k for k, flag in enumerate(flags) if flag & FrameFlags.HUD_IN_COLOR]
+    assert set(unclean) <= {0, first}
     assert set(sizes[:first]) == {(640, 360)} and set(sizes[first:]) == {(800, 450)}
     assert flags[first] & FrameFlags.CUT
 
