@@ -7,7 +7,6 @@ tensors, not the network's inside nor the loop.
 
 import logging
 import re
-import struct
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -157,7 +156,8 @@ def _places(path: Path) -> dict[str, _Place]:
             if info.compress_type != zipfile.ZIP_STORED:
                 raise ValueError(f"{info.filename} is compressed")
             stream.seek(info.header_offset + 26)
-            stream.seek(sum(struct.unpack("<HH", stream.read(4))), 1)  # its name, what follows it
+            lengths = [int.from_bytes(stream.read(2), "little") for _ in range(2)]
+            stream.seek(sum(lengths), 1)  # over its name and what follows it
             np.lib.format.read_magic(stream)
             shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
             if fortran or dtype.hasobject:
