@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from capture_bridge.errors import RealMasterError
+from capture_bridge.session import SessionReader
 from realmaster.commands.clips import ClipOptions, summary
 from realmaster.commands.options import OutputPath, parse_size
 from realmaster.commands.progress import clip_bar, progress_bar
@@ -71,6 +72,9 @@ class Pairs:
             return 0
         if self.ray and shard.count > 1:
             raise RealMasterError("--ray spreads the clips by itself; leave out --shard")
+        for path in self.sessions:  # before an editor is loaded, which takes minutes
+            with SessionReader(path):
+                pass
         settings = self._settings()
         folder.check_settings(settings.to_json())
         stages = None if self.ray else OpenStages(settings)

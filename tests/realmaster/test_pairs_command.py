@@ -140,6 +140,16 @@ def test_a_session_without_motion_is_one_line(
     assert not (tmp_path / "pairs").exists()
 
 
+def test_a_missing_session_is_told_before_an_editor_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "realmaster.commands.pairs.OpenStages", lambda _: pytest.fail("an editor was loaded")
+    )
+    assert pairs(tmp_path / "none.mcap", "-o", tmp_path / "pairs") == 1
+    assert "none.mcap" in told(capsys)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals as on POSIX")
 def test_ctrl_c_is_one_line_and_the_same_command_goes_on(
     session: Path,
