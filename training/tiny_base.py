@@ -16,12 +16,13 @@ from typing import Any
 
 import torch
 import tyro
-from diffusers import WanTransformer3DModel
+from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from safetensors.torch import save_file
 
 from capture_bridge.errors import RealMasterError
 from realmaster.commands.progress import progress_bar, training_bar
 from realmaster.families.prompts import BUNDLED
+from realmaster.families.weights import load
 from training.checkpoint import checkpoints
 from training.latents import make_folder
 from training.pairs_folder import read_pairs
@@ -119,7 +120,14 @@ def make_tiny_base(options: Options) -> Path:
     )
     if last:
         (options.out / "README.md").write_text(card, encoding="utf-8")
+    _store_in_16_bits(options.out)
     return options.out
+
+
+def _store_in_16_bits(folder: Path) -> None:
+    """Halve the files: what a package carries; the checkpoints keep all bits for going on."""
+    for kind, part in ((WanTransformer3DModel, "transformer"), (AutoencoderKLWan, "vae")):
+        load(kind, str(folder), part).half().save_pretrained(folder / part)
 
 
 def _write_start(folder: Path, seed: int) -> None:
