@@ -15,6 +15,10 @@ from realmaster.flow_matching import TIMESTEPS
 from realmaster.in_context import InContextTransformer, Segment
 
 
+#: Frames that AutoencoderKLWan takes at a time after the first; it drops a rest without a word.
+_CHUNK = 4
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Text:
     """Prompt embeddings (1, T, text_dim); negative: of what guidance leads away from."""
@@ -54,7 +58,10 @@ class WanVideo:
 
     def encode(self, video: Tensor) -> Tensor:
         """See clips.LatentVideo."""
-        latents: Tensor = self._vae.encode(video.to(self._vae.dtype)).latent_dist.mode().float()
+        spare = -(video.shape[2] - 1) % _CHUNK
+        whole = torch.cat([video, video[:, :, -1:].expand(-1, -1, spare, -1, -1)], 2)
+        latents: Tensor = self._vae.encode(whole.to(self._vae.dtype)).latent_dist.mode().float()
+        latents = latents[:, :, : (video.shape[2] - 1) // self.temporal_factor + 1]
         normal = (latents - self._mean.to(latents)) / self._std.to(latents)
         return normal.to(self._dtype)
 

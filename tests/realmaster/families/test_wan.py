@@ -18,7 +18,7 @@ from realmaster.families.wan import Text, WanVideo
 from realmaster.families.weights import load
 from realmaster.flow_matching import schedule
 from realmaster.in_context import InContextTransformer
-from tests.realmaster.families.tiny_checkpoint import write_tiny
+from tests.realmaster.families.tiny_checkpoint import VAE, write_tiny
 
 SIZE = (32, 16)
 
@@ -64,6 +64,28 @@ def test_the_render_is_heard(checkpoint: Path) -> None:
     model = clips(checkpoint)
     dark, bright = (np.full((5, 16, 32, 3), level, np.uint8) for level in (10, 240))
     assert not np.array_equal(model.generate(dark, None, 0), model.generate(bright, None, 0))
+
+
+def test_no_frame_is_lost_where_two_make_a_latent(checkpoint: Path) -> None:
+    torch.manual_seed(0)
+    halved = {"dim_mult": [1, 1], "temperal_downsample": [True]}
+    vae = AutoencoderKLWan(
+        **{**VAE, **halved}, scale_factor_temporal=2, scale_factor_spatial=2
+    ).eval()
+    video = load_tiny(checkpoint, vae)
+    clip = torch.rand(1, 3, 9, 16, 16) * 2 - 1
+    with torch.no_grad():
+        whole = video.encode(clip)
+        assert whole.shape[2] == 5
+        for frames in (1, 3, 5, 7):
+            latents = video.encode(clip[:, :, :frames])
+            assert torch.allclose(latents, whole[:, :, : latents.shape[2]], atol=1e-5)
+            assert video.decode(latents).shape[1] == frames
+
+
+def load_tiny(checkpoint: Path, vae: AutoencoderKLWan) -> WanVideo:
+    transformer = load(InContextTransformer, str(checkpoint), "transformer")
+    return WanVideo([transformer], vae, Text(torch.zeros(1, 1, 16)))
 
 
 def test_anchors_are_held_as_they_were_encoded(checkpoint: Path) -> None:
