@@ -79,7 +79,7 @@ bench-gpu: setup
 # hours on two cores; run it again to go on. See docs/street.md.
 street-experiment: setup
 	.venv/bin/python -m training.street_pairs --seeds 0:800 --num 1 --out data/street_tiny
-	.venv/bin/python -m training.street_pans --samples data/street_tiny --out data/street_pans
+	.venv/bin/python -m training.street_pans --samples data/street_tiny --out data/street_pans --num 2
 	.venv/bin/python -m training.tiny_base --clips data/street_pans --out out/tiny
 	.venv/bin/python -m training.street_experiment --base out/tiny --out out/street_experiment
 

@@ -53,7 +53,7 @@ class Options:
 
     out: Path = Path("out/street_experiment")
     base: str = ""
-    train: str = "0:24"
+    train: str = "0:48"
     test: str = "900:904"
     size: str = "256x160"
     working_size: str = "128x80"

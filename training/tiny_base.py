@@ -32,7 +32,7 @@ from training.train import Run, train
 
 TEXT_DIM = 64
 TRANSFORMER: dict[str, Any] = {
-    "patch_size": (1, 2, 2),
+    "patch_size": (1, 4, 4),
     "num_attention_heads": 8,
     "attention_head_dim": 32,
     "in_channels": 16,
@@ -40,7 +40,7 @@ TRANSFORMER: dict[str, Any] = {
     "text_dim": TEXT_DIM,
     "freq_dim": 64,
     "ffn_dim": 768,
-    "num_layers": 8,
+    "num_layers": 6,
 }
 
 _CARD = """---
@@ -68,8 +68,8 @@ class Options:
 
     clips: Path
     out: Path = Path("out/tiny")
-    vae_steps: int = 4000
-    steps: int = 6000
+    vae_steps: int = 3000
+    steps: int = 3500
     batch: int = 8
     size: tuple[int, int] = (128, 80)
     frames: int = 9
@@ -95,7 +95,7 @@ def make_tiny_base(options: Options) -> Path:
         quality = train_autoencoder(
             clips_of(pairs, config),
             options.out,
-            replace(config, batch=max(1, options.batch // 2)),
+            config,
             options.vae_steps,
             torch.device("cuda" if torch.cuda.is_available() else "cpu"),
             bar,
