@@ -77,6 +77,7 @@ bench-gpu: setup
 
 # The tiny base and its adapter, trained on the street by our own pipeline and held to the truth:
 # hours on two cores; run it again to go on. See docs/street.md.
+street-experiment: export GLIBC_TUNABLES = glibc.malloc.hugetlb=1
 street-experiment: setup
 	.venv/bin/python -m training.street_pairs --seeds 0:800 --num 1 --out data/street_tiny
 	.venv/bin/python -m training.street_pans --samples data/street_tiny --out data/street_pans --num 2

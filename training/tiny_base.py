@@ -10,7 +10,7 @@ stands for every prompt.
 
 import logging
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ library_name: diffusers
 ---
 # tiny: a video model for tests and CPUs
 
-The classes of Wan 2.1 in diffusers ({parameters:.1f} million parameters in the transformer),
+The classes of Wan in diffusers ({parameters:.1f} million parameters in the transformer),
 trained from nothing by `python -m training.tiny_base` on clips of RealMaster's own street game as a
 path tracer shows it. It is a demonstration of the method; it knows no other picture.
 

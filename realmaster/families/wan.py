@@ -14,7 +14,6 @@ from torch import Tensor
 from realmaster.flow_matching import TIMESTEPS
 from realmaster.in_context import InContextTransformer, Segment
 
-
 #: Frames that AutoencoderKLWan takes at a time after the first; it drops a rest without a word.
 _CHUNK = 4
 
