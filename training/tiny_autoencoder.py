@@ -43,7 +43,7 @@ CONFIG: dict[str, Any] = {
     "scale_factor_temporal": 2,
     "scale_factor_spatial": 4,
 }
-MULTIPLE = 16  # of width and height: 4, and the transformer's patches of 4
+MULTIPLE = 8  # of width and height: 4, and the transformer's patches of 2
 #: Frames, height and width of what a step sees of a clip: convolutions learn the same from a part,
 #: and twelve of these cost what one whole clip does.
 _PART = (5, 32, 32)

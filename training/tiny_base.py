@@ -10,7 +10,7 @@ stands for every prompt.
 
 import logging
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,9 @@ from training.tiny_autoencoder import clips_of, train_autoencoder
 from training.train import Run, train
 
 TEXT_DIM = 64
+_PARTS = 8  # of clips, that a step of the autoencoder sees
 TRANSFORMER: dict[str, Any] = {
-    "patch_size": (1, 4, 4),
+    "patch_size": (1, 2, 2),
     "num_attention_heads": 8,
     "attention_head_dim": 32,
     "in_channels": 16,
@@ -70,7 +71,7 @@ class Options:
     out: Path = Path("out/tiny")
     vae_steps: int = 3000
     steps: int = 3500
-    batch: int = 8
+    batch: int = 4
     size: tuple[int, int] = (128, 80)
     frames: int = 9
     seed: int = 0
@@ -95,7 +96,7 @@ def make_tiny_base(options: Options) -> Path:
         quality = train_autoencoder(
             clips_of(pairs, config),
             options.out,
-            config,
+            replace(config, batch=_PARTS),
             options.vae_steps,
             torch.device("cuda" if torch.cuda.is_available() else "cpu"),
             bar,
