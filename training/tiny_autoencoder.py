@@ -45,7 +45,7 @@ CONFIG: dict[str, Any] = {
 }
 MULTIPLE = 8  # of width and height: 4, and the transformer's patches of 2
 #: Frames, height and width of what a step sees of a clip: convolutions learn the same from a part,
-#: and twelve of these cost what one whole clip does.
+#: and eighteen of these cost what one whole clip does.
 _PART = (5, 32, 32)
 #: decode() clamps to [-1, 1], where nothing is learnt: it is trained on pictures that are so many
 #: times smaller, and its last layer is made larger at the end.
