@@ -145,6 +145,8 @@ def main() -> None:
         folder = make_tiny_base(tyro.cli(Options, description=__doc__))
     except RealMasterError as error:
         sys.exit(f"tiny_base: {error}")
+    except KeyboardInterrupt:
+        sys.exit("tiny_base: stopped; the same command goes on")
     logging.info("%s is ready: realmaster train tiny --weights %s …", folder, folder)
 
 
