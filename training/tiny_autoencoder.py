@@ -43,7 +43,6 @@ CONFIG: dict[str, Any] = {
     "scale_factor_temporal": 2,
     "scale_factor_spatial": 4,
 }
-MULTIPLE = 8  # of width and height: 4, and the transformer's patches of 2
 #: Frames, height and width of what a step sees of a clip: convolutions learn the same from a part,
 #: and eighteen of these cost what one whole clip does.
 _PART = (5, 32, 32)
@@ -57,12 +56,12 @@ _EDGES = 0.5
 _LEARNING_RATE = 1e-2
 
 
-def clips_of(pairs: Sequence[Pair], config: TrainConfig) -> list[U8]:
-    """All targets and renders (T, H, W, 3) of the pairs."""
+def clips_of(pairs: Sequence[Pair], config: TrainConfig, multiple: int) -> list[U8]:
+    """All targets and renders (T, H, W, 3) of the pairs. multiple: of width and height."""
     whole = replace(config.clip, reference_stride=1)
     clips = []
     for pair in pairs:
-        for cut in cuts(pair, whole, MULTIPLE):
+        for cut in cuts(pair, whole, multiple):
             clips.append(cut.target)
             if cut.reference is not None:
                 clips.append(cut.reference)

@@ -27,7 +27,7 @@ from training.checkpoint import checkpoints
 from training.latents import make_folder
 from training.pairs_folder import read_pairs
 from training.recipes import changed
-from training.tiny_autoencoder import clips_of, train_autoencoder
+from training.tiny_autoencoder import CONFIG, clips_of, train_autoencoder
 from training.train import Run, train
 
 TEXT_DIM = 64
@@ -94,7 +94,7 @@ def make_tiny_base(options: Options) -> Path:
     make_folder(options.out)
     with training_bar("autoencoder") as bar:
         quality = train_autoencoder(
-            clips_of(pairs, config),
+            clips_of(pairs, config, CONFIG["scale_factor_spatial"] * TRANSFORMER["patch_size"][1]),
             options.out,
             replace(config, batch=_PARTS),
             options.vae_steps,

@@ -57,10 +57,12 @@ class WanVideo:
 
     def encode(self, video: Tensor) -> Tensor:
         """See clips.LatentVideo."""
-        spare = -(video.shape[2] - 1) % _CHUNK
-        whole = torch.cat([video, video[:, :, -1:].expand(-1, -1, spare, -1, -1)], 2)
-        latents: Tensor = self._vae.encode(whole.to(self._vae.dtype)).latent_dist.mode().float()
-        latents = latents[:, :, : (video.shape[2] - 1) // self.temporal_factor + 1]
+        frames = video.shape[2]
+        spare = -(frames - 1) % _CHUNK
+        if spare:
+            video = torch.cat([video, video[:, :, -1:].expand(-1, -1, spare, -1, -1)], 2)
+        latents: Tensor = self._vae.encode(video.to(self._vae.dtype)).latent_dist.mode().float()
+        latents = latents[:, :, : (frames - 1) // self.temporal_factor + 1]
         normal = (latents - self._mean.to(latents)) / self._std.to(latents)
         return normal.to(self._dtype)
 
