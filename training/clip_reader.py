@@ -21,12 +21,11 @@ U8 = NDArray[np.uint8]
 class Cut:
     """One sample. target: (T, H, W, 3) sRGB, reference: the same moments, `stride` times smaller.
 
-    reference is None where the model learns videos alone. fps: measured over the cut; 0 for one
-    picture.
+    fps: measured over the cut; 0 for one picture.
     """
 
     target: U8
-    reference: U8 | None
+    reference: U8
     fps: float
 
 
@@ -37,11 +36,10 @@ def cuts(pair: Pair, clip: Clip, multiple: int) -> Iterator[Cut]:
     be read or do not have as many frames each.
     """
     with ExitStack() as stack:
-        sources = [pair.target] if clip.reference_stride == 0 else [pair.target, pair.reference]
-        readers = [stack.enter_context(VideoReader(path)) for path in sources]
+        readers = [stack.enter_context(VideoReader(path)) for path in (pair.target, pair.reference)]
         size = sample_size((readers[0].width, readers[0].height), clip, multiple)
         sizes = [size, _smaller(size, clip.reference_stride)]
-        videos: list[list[U8]] = [[] for _ in readers]
+        videos: tuple[list[U8], list[U8]] = ([], [])
         times_ns: list[int] = []
         for moment in itertools.zip_longest(*readers):
             if None in moment:
@@ -49,24 +47,20 @@ def cuts(pair: Pair, clip: Clip, multiple: int) -> Iterator[Cut]:
                     f"{pair.target.name}: its reference has another number of frames; the pairs "
                     "folder is damaged, make it anew"
                 )
-            for video, (picture, _), at in zip(videos, moment, sizes, strict=False):
+            for video, (picture, _), at in zip(videos, moment, sizes, strict=True):
                 video.append(resized(picture[None], at)[0])
             times_ns.append(moment[0][1])
             if len(times_ns) == clip.frames:
                 span_s = (times_ns[-1] - times_ns[0]) / 1e9
-                stacked = [np.stack(video) for video in videos]
-                yield Cut(
-                    stacked[0],
-                    stacked[1] if len(stacked) > 1 else None,
-                    (clip.frames - 1) / span_s if span_s > 0 else 0.0,
-                )
-                videos, times_ns = [[] for _ in readers], []
+                target, reference = (np.stack(video) for video in videos)
+                yield Cut(target, reference, (clip.frames - 1) / span_s if span_s > 0 else 0.0)
+                videos, times_ns = ([], []), []
 
 
 def sample_size(size: tuple[int, int], clip: Clip, multiple: int) -> tuple[int, int]:
     """(width, height) of a sample of a video of `size`, as enhancing would choose it."""
-    return working_size(size, clip.size, multiple * max(1, clip.reference_stride))
+    return working_size(size, clip.size, multiple * clip.reference_stride)
 
 
 def _smaller(size: tuple[int, int], stride: int) -> tuple[int, int]:
-    return (size[0] // max(1, stride), size[1] // max(1, stride))
+    return (size[0] // stride, size[1] // stride)

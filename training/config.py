@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from capture_bridge.errors import SetupError
 
-OptimizerName = Literal["adamw", "adamw8bit"]
+OptimizerName = Literal["adamw", "adamw8bit", "muon"]
 Precision = Literal["float32", "bfloat16"]
 
 #: Settings that a resumed run may change: they move no weight.
@@ -30,8 +30,7 @@ class Lora:
 class Clip:
     """What a sample is. size: (width, height) whose number of pixels it has, in the clip's shape.
 
-    reference_stride: how many times smaller the reference is in width and height; 0: there is no
-    reference, the model learns videos alone.
+    reference_stride: how many times smaller the reference is in width and height.
     """
 
     size: tuple[int, int]
@@ -68,7 +67,10 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Optimizer:
-    """AdamW. lr: peak; it rises over `warmup_steps` and falls in a line to `final` of it."""
+    """AdamW, or Muon for what lies inside the blocks (muon.py).
+
+    lr: peak; it rises over `warmup_steps` and falls in a line to `final` of it.
+    """
 
     lr: float
     name: OptimizerName = "adamw"
@@ -84,8 +86,9 @@ class TrainConfig:
     """A run. base: a preset's name. lora: None trains all of the base's weights.
 
     component: which of the base's transformers, by its folder. batch: samples per process and pass;
-    accumulation: passes per step. trigger: the word that captions begin with. num_validation: clips
-    that are rendered and scored. keep: how many checkpoints stay.
+    accumulation: passes per step. reference_share: of the steps, that see the references; in the
+    others the model learns videos alone. trigger: the word that captions begin with.
+    num_validation: clips that are rendered and scored. keep: how many checkpoints stay.
     """
 
     base: str
@@ -97,6 +100,7 @@ class TrainConfig:
     steps: int = 3000
     batch: int = 1
     accumulation: int = 1
+    reference_share: float = 1.0
     held: Held = Held()
     precision: Precision = "bfloat16"
     gradient_checkpointing: bool = True
@@ -122,6 +126,8 @@ class TrainConfig:
         for name, (value, least, most) in limits.items():
             if not least <= value <= most:
                 raise SetupError(f"--{name} {value}: from {least} to {most} are possible")
+        if not 0 <= self.reference_share <= 1:
+            raise SetupError(f"reference_share {self.reference_share}: from 0 to 1 is possible")
         if not 0 < self.optimizer.lr <= 1:
             raise SetupError(f"--lr {self.optimizer.lr}: above 0 and at most 1 is possible")
         if self.num_validation and (self.noise.least, self.noise.most) != (0, 1):

@@ -34,8 +34,8 @@ class Sample:
 class LatentClips:
     """The samples of all clips. captions: of each clip, embeddings: of each caption.
 
-    stride: how many times smaller references are; 0: there are none. SetupError where no sample is
-    left, SessionError where a shard is damaged.
+    stride: how many times smaller references are. SetupError where no sample is left, SessionError
+    where a shard is damaged.
     """
 
     def __init__(
@@ -58,16 +58,23 @@ class LatentClips:
     def __len__(self) -> int:
         return len(self.samples)
 
-    def batch(self, indices: Sequence[int], lengths: Sequence[int], device: torch.device) -> Batch:
+    def batch(
+        self,
+        indices: Sequence[int],
+        lengths: Sequence[int],
+        device: torch.device,
+        *,
+        with_reference: bool = True,
+    ) -> Batch:
         """These samples, on the device. lengths: see Batch."""
         samples = [self.samples[index] for index in indices]
-        names = ("target", "reference") if self._stride else ("target",)
+        names = ("target", "reference") if with_reference else ("target",)
         loaded = [_load(sample, names) for sample in samples]
         latents = [torch.stack(parts).to(device) for parts in zip(*loaded, strict=True)]
         told = [self._embeddings[sample.caption] for sample in samples]
         return Batch(
             target=latents[0],
-            reference=latents[1] if self._stride else None,
+            reference=latents[1] if with_reference else None,
             text={name: torch.cat([one[name] for one in told]).to(latents[0]) for name in told[0]},
             stride=self._stride,
             lengths=lengths,

@@ -137,7 +137,12 @@ def new_loop(config: TrainConfig) -> Loop:
     ema.load_state_dict(net.state_dict())
     ema.requires_grad_(False).eval()
     rate, decay = config.learning_rate, config.weight_decay
-    optimizers = muon_and_adamw(net, lr=rate, weight_decay=decay, last="head.")
+    optimizers = muon_and_adamw(
+        net,
+        lr=rate,
+        weight_decay=decay,
+        outside=lambda name: name.startswith(("head.", "context.")),
+    )
     return Loop(net, ema, optimizers, np.random.default_rng(config.seed))
 
 

@@ -135,9 +135,8 @@ def _encode_pair(
         fps.append(cut.fps)
         videos = {"target": cut.target, "reference": cut.reference}
         for name, pictures in videos.items():
-            if pictures is not None:
-                latents = base.encode(to_video(pictures, device))[0].cpu().contiguous()
-                tensors[f"{name}.{index}"] = latents
+            latents = base.encode(to_video(pictures, device))[0].cpu().contiguous()
+            tensors[f"{name}.{index}"] = latents
     if not fps:
         log.warning("%s is shorter than %d frames: left out", pair.name, clip.frames)
     metadata = {"fingerprint": fingerprint, "name": pair.name, "fps": json.dumps(fps)}

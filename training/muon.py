@@ -6,7 +6,7 @@ and multiplies in bfloat16, which many CPUs do in a slow reference path; this on
 and multiplies in float32.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -20,15 +20,19 @@ _STEP_RMS = 0.2
 
 
 def muon_and_adamw(
-    model: nn.Module, *, lr: float, weight_decay: float, last: str
+    model: nn.Module, *, lr: float, weight_decay: float, outside: Callable[[str], bool]
 ) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
-    """Muon for the convolutions inside, AdamW for all else: what `last` begins, and the vectors."""
+    """Muon for what is trained, AdamW for its vectors and for the names that are `outside`.
+
+    Outside is what meets data, first and last, whose sizes mean something (Jordan 2024).
+    """
+    trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     inside = {
         name: weight
-        for name, weight in model.named_parameters()
-        if weight.ndim >= 4 and weight[0].numel() > 1 and not name.startswith(last)
+        for name, weight in trained.items()
+        if weight.ndim >= 2 and min(weight.shape[0], weight[0].numel()) > 1 and not outside(name)
     }
-    rest = [weight for name, weight in model.named_parameters() if name not in inside]
+    rest = [weight for name, weight in trained.items() if name not in inside]
     return (
         Muon(inside.values(), lr=lr, weight_decay=weight_decay),
         torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay),

@@ -65,6 +65,11 @@ def held_lengths(held: Held, num_frames: int, temporal_factor: int) -> list[int]
     return sorted(length for length in lengths if length < num_frames)
 
 
+def sees_reference(share: float, seed: int, step: int) -> bool:
+    """Whether a step is one of the `share` that see the references."""
+    return float(torch.rand((), generator=generator_of(seed, "reference", step))) < share
+
+
 def flow_loss(predicted: Tensor, target: Tensor, draw: Draw) -> Tensor:
     """Mean over samples of the mean squared error over what is not held; float32, a scalar.
 

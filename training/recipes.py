@@ -91,14 +91,15 @@ def tiny() -> TrainConfig:
 
 
 def tiny_base() -> TrainConfig:
-    """The tiny base itself: all weights, from videos alone."""
+    """The tiny base itself: all weights, from videos alone and beside relit copies of them."""
     return replace(
         tiny(),
-        clip=replace(tiny().clip, reference_stride=0),
-        optimizer=Optimizer(lr=1e-3, warmup_steps=50, final=0.05),
+        optimizer=Optimizer(lr=3e-3, name="muon", warmup_steps=50, final=0.05),
         lora=None,
         steps=2000,
-        batch=8,
+        batch=2,
+        reference_share=0.75,
+        precision="bfloat16",
     )
 
 

@@ -7,7 +7,6 @@ shortcuts speed it further. It learns targets and renders alike, since it has to
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +57,12 @@ _LEARNING_RATE = 1e-2
 
 def clips_of(pairs: Sequence[Pair], config: TrainConfig, multiple: int) -> list[U8]:
     """All targets and renders (T, H, W, 3) of the pairs. multiple: of width and height."""
-    whole = replace(config.clip, reference_stride=1)
-    clips = []
-    for pair in pairs:
-        for cut in cuts(pair, whole, multiple):
-            clips.append(cut.target)
-            if cut.reference is not None:
-                clips.append(cut.reference)
-    return clips
+    return [
+        clip
+        for pair in pairs
+        for cut in cuts(pair, config.clip, multiple)
+        for clip in (cut.target, cut.reference)
+    ]
 
 
 def train_autoencoder(
@@ -82,7 +79,12 @@ def train_autoencoder(
     """
     torch.manual_seed(config.seed)
     vae = AutoencoderKLWan(**CONFIG).to(device)
-    optimizers = muon_and_adamw(vae, lr=_LEARNING_RATE, weight_decay=0.0, last="decoder.conv_out")
+    optimizers = muon_and_adamw(
+        vae,
+        lr=_LEARNING_RATE,
+        weight_decay=0.0,
+        outside=lambda name: name.startswith("decoder.conv_out"),
+    )
     room = folder / "vae_checkpoints"
     start = (
         checkpoint.restore(room, config, vae, *optimizers) if checkpoint.checkpoints(room) else 0

@@ -2,8 +2,9 @@
 
     python -m training.tiny_base --clips data/street_pans --out out/tiny
 
-Trains the autoencoder, then the transformer on the clips' targets alone (no reference: that is what
-an adapter adds), and writes a folder in diffusers' layout with a card. A run that was cut off goes
+Trains the autoencoder, then the transformer on the clips' targets, mostly beside a copy of them in
+another light (relit.py): it never sees the game's look, that is what an adapter adds. Writes a
+folder in diffusers' layout with a card. A run that was cut off goes
 on where it stopped when it is started again. It needs no text encoder: one embedding, drawn once,
 stands for every prompt.
 """
@@ -25,8 +26,10 @@ from realmaster.families.prompts import BUNDLED
 from realmaster.families.weights import load
 from training.checkpoint import checkpoints
 from training.latents import make_folder
+from training.local_heads import look_nearby
 from training.pairs_folder import read_pairs
 from training.recipes import changed
+from training.relit import relit_pairs
 from training.tiny_autoencoder import CONFIG, clips_of, train_autoencoder
 from training.train import Run, train
 
@@ -34,8 +37,8 @@ TEXT_DIM = 64
 _PARTS = 8  # of clips, that a step of the autoencoder sees
 TRANSFORMER: dict[str, Any] = {
     "patch_size": (1, 2, 2),
-    "num_attention_heads": 8,
-    "attention_head_dim": 32,
+    "num_attention_heads": 4,
+    "attention_head_dim": 64,
     "in_channels": 16,
     "out_channels": 16,
     "text_dim": TEXT_DIM,
@@ -43,6 +46,9 @@ TRANSFORMER: dict[str, Any] = {
     "ffn_dim": 768,
     "num_layers": 6,
 }
+
+#: Of the heads that begin local (local_heads.py): one sees its place, one what is around it.
+_SHARPNESS = (2.0, 1.0)
 
 _CARD = """---
 license: apache-2.0
@@ -65,13 +71,16 @@ path tracer shows it. It is a demonstration of the method; it knows no other pic
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to train on and how long. clips: a pairs folder, whose targets are learnt."""
+    """What to train on and how long.
+
+    clips: a pairs folder, whose targets are learnt; the autoencoder learns the renders as well.
+    """
 
     clips: Path
     out: Path = Path("out/tiny")
     vae_steps: int = 3000
     steps: int = 3500
-    batch: int = 4
+    batch: int = 2
     size: tuple[int, int] = (128, 80)
     frames: int = 9
     seed: int = 0
@@ -101,10 +110,13 @@ def make_tiny_base(options: Options) -> Path:
             torch.device("cuda" if torch.cuda.is_available() else "cpu"),
             bar,
         )
+    relit = options.out / "relit"
+    with progress_bar("relit", "clip") as bar:
+        relit_pairs(pairs, relit, options.seed, bar)
     resume = bool(checkpoints(options.out / "checkpoints"))
     if not resume:
         _write_start(options.out, options.seed)
-    run = Run(config, options.clips, options.out, weights=str(options.out), resume=resume)
+    run = Run(config, relit, options.out, weights=str(options.out), resume=resume)
     with progress_bar("encode", "clip") as encoding, training_bar("transformer") as bar:
         result = train(run, encoding=encoding, training=bar)
     last = result.losses[-50:]
@@ -134,7 +146,9 @@ def _store_in_16_bits(folder: Path) -> None:
 def _write_start(folder: Path, seed: int) -> None:
     """The transformer before its first step, and the embedding that stands for all prompts."""
     torch.manual_seed(seed)
-    WanTransformer3DModel(**TRANSFORMER).save_pretrained(folder / "transformer")
+    transformer = WanTransformer3DModel(**TRANSFORMER)
+    look_nearby(transformer, _SHARPNESS)
+    transformer.save_pretrained(folder / "transformer")
     save_file({"prompt": torch.randn(1, 1, TEXT_DIM)}, folder / BUNDLED)
 
 

@@ -7,14 +7,16 @@ that is no number, a full disk or Ctrl-C leave the last checkpoint whole.
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedType
 from peft import LoraConfig
 from torch import Tensor, nn
 
@@ -24,7 +26,8 @@ from training.bases import Base
 from training.config import Lora, Optimizer, TrainConfig
 from training.dataset import LatentClips, order
 from training.latents import make_folder
-from training.objective import draw, flow_loss, held_lengths
+from training.muon import muon_and_adamw
+from training.objective import draw, flow_loss, held_lengths, sees_reference
 from training.validation import Score, Shown, render, score, write_comparison
 
 log = logging.getLogger(__name__)
@@ -78,8 +81,10 @@ class Trainer:
         attach(base.transformer, config.lora)
         if config.gradient_checkpointing:
             base.transformer.enable_gradient_checkpointing()
-        optimizer = make_optimizer(base.transformer, config.optimizer)
-        self._model, self._optimizer = accelerator.prepare(base.transformer, optimizer)
+        optimizers = make_optimizers(base.transformer, config.optimizer)
+        if len(optimizers) > 1 and accelerator.distributed_type == DistributedType.FSDP:
+            raise SetupError("--optimizer muon needs whole weights, not FSDP's: take adamw")
+        self._model, *self._optimizers = accelerator.prepare(base.transformer, *optimizers)
         base.transformer = accelerator.unwrap_model(self._model)
         self._parameters = list(checkpoint.trained(base.transformer).values())
         self.start = 0
@@ -91,7 +96,7 @@ class Trainer:
     def restore(self) -> None:
         """Go on from the newest checkpoint. SetupError where there is none that fits."""
         self.start = checkpoint.restore(
-            self._folder, self._config, self._base.transformer, self._optimizer.optimizer
+            self._folder, self._config, self._base.transformer, *self._bare_optimizers()
         )
 
     def run(self) -> Result:
@@ -116,11 +121,14 @@ class Trainer:
                 result.scores[done] = self._validate(done)
         return result
 
+    def _bare_optimizers(self) -> list[torch.optim.Optimizer]:
+        return [optimizer.optimizer for optimizer in self._optimizers]
+
     def _step(self, step: int) -> tuple[float, bool]:
         """One step of the optimizer: (mean loss over all processes, whether one was stopped)."""
         config, accelerator = self._config, self._accelerator
         self._model.train()
-        for group in self._optimizer.param_groups:
+        for group in (group for each in self._optimizers for group in each.param_groups):
             group["lr"] = rate(config, step)
         total = torch.zeros((), device=accelerator.device)
         for passage in range(config.accumulation):
@@ -134,8 +142,9 @@ class Trainer:
         told = accelerator.reduce(torch.stack([total, whole_norm(norm), stop]), "mean").tolist()
         if not all(map(_is_finite, told[:2])):
             raise self._no_number(step, told[0])
-        self._optimizer.step()
-        self._optimizer.zero_grad()
+        for optimizer in self._optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
         return told[0], told[2] > 0
 
     def _loss(self, step: int, passage: int) -> Tensor:
@@ -144,7 +153,8 @@ class Trainer:
         indices = self._indices(step, slots)
         shape = self._clips.samples[indices[0]].shape
         lengths = held_lengths(config.held, shape[1], base.temporal_factor)
-        batch = self._clips.batch(indices, lengths, accelerator.device)
+        seen = sees_reference(config.reference_share, config.seed, step)
+        batch = self._clips.batch(indices, lengths, accelerator.device, with_reference=seen)
         drawn = draw(
             shape, slots, step, config.seed, config.noise, config.held, base.temporal_factor
         ).to(accelerator.device)
@@ -152,10 +162,15 @@ class Trainer:
             predicted = base.predict(self._model, batch, drawn)
         return flow_loss(predicted, batch.target, drawn)
 
-    def _precision(self) -> torch.autocast:
+    @contextmanager
+    def _precision(self) -> Iterator[None]:
         """Where the transformer runs: its products in bf16, if the config says so."""
         short = self._config.precision == "bfloat16"
-        return torch.autocast(self._accelerator.device.type, torch.bfloat16, enabled=short)
+        device = self._accelerator.device.type
+        with warnings.catch_warnings(), torch.autocast(device, torch.bfloat16, enabled=short):
+            # a norm whose weights stay in float32 has no fused form: slower, and as it should be
+            warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")
+            yield
 
     def _slots(self, passage: int) -> range:
         """This process's places in the step's whole batch."""
@@ -183,7 +198,7 @@ class Trainer:
         )
 
     def _save(self, step: int) -> None:
-        state = checkpoint.state_of(self._base.transformer, self._optimizer.optimizer)
+        state = checkpoint.state_of(self._base.transformer, *self._bare_optimizers())
         if self._accelerator.is_main_process:
             make_folder(self._folder)
             checkpoint.save(self._folder, state, self._config, step, self._config.keep)
@@ -234,8 +249,15 @@ def attach(transformer: Any, lora: Lora | None) -> None:
         parameter.data = parameter.data.float()
 
 
-def make_optimizer(model: nn.Module, config: Optimizer) -> torch.optim.Optimizer:
-    """AdamW over what is trained. SetupError where 8 bits are asked for and cannot be had."""
+def make_optimizers(model: nn.Module, config: Optimizer) -> tuple[torch.optim.Optimizer, ...]:
+    """Over what is trained. SetupError where 8 bits are asked for and cannot be had."""
+    if config.name == "muon":
+        return muon_and_adamw(
+            model,
+            lr=config.lr,
+            weight_decay=config.weight_decay,
+            outside=lambda name: "blocks." not in name,
+        )
     parameters = list(checkpoint.trained(model).values())
     options: dict[str, Any] = {
         "lr": config.lr,
@@ -243,7 +265,7 @@ def make_optimizer(model: nn.Module, config: Optimizer) -> torch.optim.Optimizer
         "weight_decay": config.weight_decay,
     }
     if config.name == "adamw":
-        return torch.optim.AdamW(parameters, **options)
+        return (torch.optim.AdamW(parameters, **options),)
     try:
         from bitsandbytes.optim import AdamW8bit
     except ImportError as error:
@@ -251,8 +273,7 @@ def make_optimizer(model: nn.Module, config: Optimizer) -> torch.optim.Optimizer
             "--optimizer adamw8bit needs bitsandbytes: pip install bitsandbytes, or take "
             "--optimizer adamw"
         ) from error
-    made: torch.optim.Optimizer = AdamW8bit(parameters, **options)
-    return made
+    return (AdamW8bit(parameters, **options),)
 
 
 def rate(config: TrainConfig, step: int) -> float:

@@ -58,7 +58,6 @@ def first_cuts(
 def render(shown: Shown, base: Base, config: TrainConfig, device: torch.device) -> U8:
     """What the model makes of the clip's render: pictures (T, H, W, 3)."""
     preset = PRESETS[config.base]
-    assert shown.cut.reference is not None
     height, width = shown.cut.target.shape[1:3]
     clips = Clips(
         base.video({k: v.to(device) for k, v in shown.embedding.items()}, shown.cut.fps),
@@ -76,7 +75,6 @@ def score(made: Sequence[U8], shown: Sequence[Shown]) -> Score:
     made_db, render_db = [], []
     for pictures, clip in zip(made, shown, strict=True):
         target = clip.cut.target
-        assert clip.cut.reference is not None
         size = (target.shape[2], target.shape[1])
         made_db.append(psnr_db(mean_squared_error(pictures, target)))
         render_db.append(psnr_db(mean_squared_error(resized(clip.cut.reference, size), target)))
@@ -86,7 +84,6 @@ def score(made: Sequence[U8], shown: Sequence[Shown]) -> Score:
 def write_comparison(path: Path, made: U8, cut: Cut) -> None:
     """A video: render, what was made, target, side by side, replacing an earlier one."""
     height, width = cut.target.shape[1:3]
-    assert cut.reference is not None
     parts = [resized(part, (width, height)) for part in (cut.reference, made, cut.target)]
     frames = np.concatenate(parts, 2)
     with VideoWriter(path, frames.shape[2], height, overwrite=True) as writer:

@@ -52,7 +52,7 @@ class Train:
     """WIDTHxHEIGHT whose number of pixels a sample has."""
     frames: Int = None
     """Frames of a sample."""
-    optimizer: Literal["adamw", "adamw8bit"] | None = None
+    optimizer: Literal["adamw", "adamw8bit", "muon"] | None = None
     """adamw8bit keeps the optimizer's memory in 8 bits (needs bitsandbytes)."""
     trigger: str = ""
     """A word that the captions begin with, and prompts later."""

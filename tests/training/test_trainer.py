@@ -24,7 +24,7 @@ from realmaster.pair_folder import PairFolder, unfinished
 from tests.realmaster.families.tiny_checkpoint import write_tiny
 from tests.training.pairs_files import write_pairs
 from training.adapter_file import write_adapter
-from training.bases import Batch, open_base
+from training.bases import Batch, WanBase, open_base
 from training.config import Held, TrainConfig
 from training.latents import shard_file
 from training.objective import Draw, draw, flow_loss, held_lengths
@@ -95,18 +95,43 @@ def test_the_same_seed_gives_the_same_losses(start: Callable[..., Result], tmp_p
     assert first != other
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_a_resumed_run_equals_an_uninterrupted_one(
-    start: Callable[..., Result], tmp_path: Path
+    start: Callable[..., Result], tmp_path: Path, optimizer: str
 ) -> None:
-    whole = start(tmp_path / "whole")
+    whole = start(tmp_path / "whole", optimizer=optimizer)
     with pytest.raises(KeyboardInterrupt):
-        start(tmp_path / "cut", interrupt_at(4))  # one step after the checkpoint
-    resumed = start(tmp_path / "cut", resume=True)
+        start(tmp_path / "cut", interrupt_at(4), optimizer=optimizer)  # one after the checkpoint
+    resumed = start(tmp_path / "cut", resume=True, optimizer=optimizer)
     assert resumed.losses == whole.losses[3:]
     for name in ("adapter.safetensors", "checkpoints/step-00000006.safetensors"):
         ours, theirs = load_file(tmp_path / "cut" / name), load_file(tmp_path / "whole" / name)
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_a_share_of_the_steps_sees_no_reference(
+    start: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    predict = WanBase.predict
+
+    def noting(self: WanBase, model: object, batch: Batch, drawn: Draw) -> torch.Tensor:
+        seen.append(batch.reference is not None)
+        return predict(self, model, batch, drawn)
+
+    monkeypatch.setattr(WanBase, "predict", noting)
+    start(tmp_path / "half", steps=12, reference_share=0.5)
+    assert 2 < sum(seen) < 10
+    half = seen.copy()
+    seen.clear()
+    start(tmp_path / "again", steps=12, reference_share=0.5)
+    assert seen == half
+    seen.clear()
+    start(tmp_path / "all")
+    assert all(seen)
+    with pytest.raises(SetupError, match="reference_share 2: from 0 to 1"):
+        config(reference_share=2)
 
 
 def test_ctrl_c_saves_what_was_learnt_and_ends(
@@ -401,6 +426,6 @@ def test_every_recipe_is_complete() -> None:
     for name, make in RECIPES.items():
         made = make()
         assert replace(made) == made, name
-        assert (made.lora is None) == (made.clip.reference_stride == 0)
+        assert (made.lora is None) == (made.reference_share < 1)
     with pytest.raises(SetupError, match=r"there are tiny, tiny-base, wan2\.2-5b"):
         changed("wan", {})
