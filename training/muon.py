@@ -21,7 +21,7 @@ _STEP_RMS = 0.2
 
 def muon_and_adamw(
     model: nn.Module, *, lr: float, weight_decay: float, outside: Callable[[str], bool]
-) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
+) -> tuple[torch.optim.Optimizer, ...]:
     """Muon for what is trained, AdamW for its vectors and for the names that are `outside`.
 
     Outside is what meets data, first and last, whose sizes mean something (Jordan 2024).
@@ -33,10 +33,8 @@ def muon_and_adamw(
         if weight.ndim >= 2 and min(weight.shape[0], weight[0].numel()) > 1 and not outside(name)
     }
     rest = [weight for name, weight in trained.items() if name not in inside]
-    return (
-        Muon(inside.values(), lr=lr, weight_decay=weight_decay),
-        torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay),
-    )
+    muon = Muon(inside.values(), lr=lr, weight_decay=weight_decay)
+    return (muon, torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay)) if rest else (muon,)
 
 
 class Muon(torch.optim.Optimizer):

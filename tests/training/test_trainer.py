@@ -122,7 +122,7 @@ def test_a_share_of_the_steps_sees_no_reference(
 
     monkeypatch.setattr(WanBase, "predict", noting)
     start(tmp_path / "half", steps=12, reference_share=0.5)
-    assert 2 < sum(seen) < 10
+    assert 0 < sum(seen) < 12
     half = seen.copy()
     seen.clear()
     start(tmp_path / "again", steps=12, reference_share=0.5)
