@@ -32,7 +32,7 @@ from realmaster.families.fit import (
     when_quantized,
 )
 from realmaster.families.opening import Opening, open_video
-from realmaster.families.presets import PRESETS, Preset
+from realmaster.families.presets import PRESETS, Preset, bundled_adapter
 from realmaster.families.preview import LatentPreview, latent_preview
 from realmaster.families.quantized import check_gguf, check_quantize, quantized_gib
 from realmaster.families.weights import found_file, source_of
@@ -73,7 +73,7 @@ class DiffusionModel:
             self._preset = when_quantized(self._preset, gib)
         self._fit = _fit(name, self._preset, options, self._device)
         self._adapters = [
-            (read_adapter(found_file(source, ".safetensors", "adapter")), options.strength)
+            (read_adapter(_adapter_file(source)), options.strength)
             for source in options.adapter
         ]
         for adapter, _ in self._adapters:
@@ -81,7 +81,7 @@ class DiffusionModel:
         if not self._adapters:
             log.warning(
                 "%s without --adapter has not learned to follow a render: give an IC-LoRA, such "
-                "as `realmaster train` makes",
+                "as `realmaster train` makes (--adapter street comes with the package, for tiny)",
                 name,
             )
         self._stride = _reference_stride([adapter for adapter, _ in self._adapters])
@@ -224,6 +224,12 @@ def as_trained(preset: Preset, adapter: Adapter, keep_size: bool) -> Preset:
         overlap = min(preset.overlap, max(1, frames // 3 // 4 * 4 + 1), frames // 2)
         preset = replace(preset, fresh=frames - overlap, overlap=overlap)
     return preset
+
+
+def _adapter_file(source: str) -> Path:
+    """What the user named, or the adapter of that name that comes with the package. SetupError."""
+    ours = None if Path(source).exists() else bundled_adapter(source)
+    return ours or found_file(source, ".safetensors", "adapter")
 
 
 def _photo(path: Path, end: End, size: tuple[int, int]) -> U8:

@@ -21,7 +21,8 @@ class ModelOptions:
     """What a user may set of a diffusion model; None is the preset's own."""
 
     adapter: tuple[str, ...] = ()
-    """IC-LoRA adapters: .safetensors files, or Hub ids (owner/name or owner/name/FILE)."""
+    """IC-LoRA adapters: .safetensors files, Hub ids (owner/name or owner/name/FILE), or `street`,
+    which comes with the package for tiny."""
     strength: float = 1.0
     """How much of the adapters."""
     prompt: str = "a photorealistic video, filmed with a real camera"

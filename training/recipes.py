@@ -78,12 +78,12 @@ def tiny() -> TrainConfig:
     """The tiny base's adapter, on a CPU."""
     return TrainConfig(
         base="tiny",
-        clip=Clip(size=(128, 80), frames=9),
+        clip=Clip(size=(128, 80), frames=5),
         noise=Noise(shift=3.0),
         optimizer=Optimizer(lr=1e-3, warmup_steps=20, final=0.1),
         lora=Lora(rank=32, alpha=32, targets=WAN_TARGETS),
-        steps=1000,
-        batch=4,
+        steps=500,
+        batch=2,
         held=Held(pictures=(1,)),
         precision="float32",
         gradient_checkpointing=False,
@@ -97,7 +97,6 @@ def tiny_base() -> TrainConfig:
         optimizer=Optimizer(lr=3e-3, name="muon", warmup_steps=50, final=0.05),
         lora=None,
         steps=2000,
-        batch=2,
         reference_share=0.75,
         precision="bfloat16",
     )

@@ -58,7 +58,7 @@ class Options:
     size: str = "256x160"
     working_size: str = "128x80"
     seconds: float = 3.0
-    steps: int = 1000
+    steps: int = 500
     adapters: int = 3
     every: int = 4
     spp: int = 64

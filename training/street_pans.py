@@ -44,7 +44,7 @@ class Options:
     out: Path = Path("data/street_pans")
     seeds: str = "0:800"
     size: str = "128x80"
-    frames: int = 9
+    frames: int = 5
     num: int = 1
     seed: int = 0
 

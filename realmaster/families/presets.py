@@ -54,6 +54,12 @@ def bundled(name: str) -> Path | None:
     return folder if all((folder / part).is_dir() for part in ("transformer", "vae")) else None
 
 
+def bundled_adapter(name: str) -> Path | None:
+    """The file of an adapter that comes with the package, where there is one of that name."""
+    known = {path.stem: path for path in (BUNDLED_MODELS / "adapters").glob("*.safetensors")}
+    return known.get(name)
+
+
 _APACHE = "Apache-2.0"
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
@@ -65,7 +71,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             what="the same code on a CPU: a small checkpoint of the Wan classes",
             size=(128, 80),
             fps=24,
-            steps=4,
+            steps=2,
             shift=3.0,
             guidance=1.0,
             fresh=24,

@@ -236,6 +236,21 @@ def test_tiny_comes_with_the_package_or_says_how_to_make_it(
     assert model.summary({})["source"] == "bundled"
 
 
+def test_an_adapter_of_the_package_goes_by_its_name_unless_a_file_has_it(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("realmaster.families.presets.BUNDLED_MODELS", tmp_path / "models")
+    (tmp_path / "models" / "adapters").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SetupError, match="the adapter street is no file here"):
+        tiny(checkpoint, adapter=("street",))
+    lora(tmp_path / "models" / "adapters" / "street.safetensors", {"trigger": "OURS"})
+    ours = tiny(checkpoint, adapter=("street",)).fingerprint
+    (tmp_path / "street").mkdir()
+    lora(tmp_path / "street" / "a.safetensors", {"trigger": "THEIRS"})
+    assert tiny(checkpoint, adapter=("street",)).fingerprint != ours
+
+
 def test_a_model_without_an_adapter_says_that_it_follows_no_render(
     checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
