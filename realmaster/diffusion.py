@@ -73,8 +73,7 @@ class DiffusionModel:
             self._preset = when_quantized(self._preset, gib)
         self._fit = _fit(name, self._preset, options, self._device)
         self._adapters = [
-            (read_adapter(_adapter_file(source)), options.strength)
-            for source in options.adapter
+            (read_adapter(_adapter_file(source)), options.strength) for source in options.adapter
         ]
         for adapter, _ in self._adapters:
             check_base(adapter, name, (self._preset.source, *self._preset.also_known_as, name))
