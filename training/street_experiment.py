@@ -54,7 +54,7 @@ class Options:
     out: Path = Path("out/street_experiment")
     base: str = ""
     train: str = "0:48"
-    test: str = "900:904"
+    test: str = "900:908"
     size: str = "256x160"
     working_size: str = "128x80"
     seconds: float = 3.0
