@@ -82,6 +82,20 @@ def write_layer(
         raise OutputError(f"cannot write {path}: {error.strerror}") from error
 
 
+def is_layer(path: Path) -> bool:
+    """Whether the file is a layer, whole enough to say so: what may be replaced by another."""
+    try:
+        container = Container(path)
+    except SessionError:
+        return False
+    try:
+        return container.contents.profile == PROFILE
+    except SessionError:
+        return False
+    finally:
+        container.close()
+
+
 def read_layer(path: Path) -> Layer:
     """The layer in a file; SessionError where it is missing, damaged or something else."""
     container = Container(path)

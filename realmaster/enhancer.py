@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture_bridge.errors import OutputError, SessionError
-from capture_bridge.layer import LayerFrame, write_layer
+from capture_bridge.layer import LayerFrame, is_layer, write_layer
 from capture_bridge.media import VideoWriter, join_videos
 from capture_bridge.session import SessionFrame, SessionReader
 
@@ -113,8 +113,9 @@ def enhance_session(
     """The enhanced video and its session layer: exactly the session's frames, order and timestamps.
 
     Raises MissingBufferError naming what the model needs and the session lacks, OutputError when
-    `video` exists (without `overwrite`) or cannot be written. An interrupted run leaves what it
-    finished in `work_folder(video)`; the same call goes on from there.
+    `video` exists (without `overwrite`), anything but a layer is in its layer's place, or it cannot
+    be written. An interrupted run leaves what it finished in `work_folder(video)`; the same call
+    goes on from there.
     """
     with SessionReader(session_path) as session:
         session.require({"color"} | model.requires, f"model '{model.name}'")
@@ -135,7 +136,13 @@ def enhance_session(
 def _check_output(video: Path, overwrite: bool) -> None:
     if video.suffix != ".mp4":
         raise OutputError(f"{video}: an enhanced session is written as .mp4; name it so")
-    for path in (video, layer_path(video)):
+    layer = layer_path(video)
+    if layer.exists() and not is_layer(layer):
+        raise OutputError(
+            f"{layer}, where {video.name}'s layer would go, is no layer but a recording or another "
+            f"file: name the video otherwise, such as {video.stem}.enhanced.mp4"
+        )
+    for path in (video, layer):
         if path.exists() and not overwrite:
             raise OutputError(f"{path} exists; give --overwrite to replace it")
     if not os.access(video.parent, os.W_OK):

@@ -114,6 +114,25 @@ def test_another_models_leftovers_are_not_resumed(session: Path, tmp_path: Path)
     assert enhance_session(session, out, other).resumed_frames == 0
 
 
+def test_a_recording_is_never_overwritten_by_a_layer(session: Path, tmp_path: Path) -> None:
+    before = session.read_bytes()
+    other = tmp_path / "other.mcap"
+    other.write_bytes(before)
+    for recording in (session, other):
+        with pytest.raises(OutputError, match=r"is no layer .*enhanced\.mp4"):
+            enhance_session(session, recording.with_suffix(".mp4"), CopyModel(), overwrite=True)
+        assert recording.read_bytes() == before
+        assert not recording.with_suffix(".mp4").exists()
+    torn = tmp_path / "torn.mcap"
+    torn.write_bytes(before[: len(before) // 2])
+    with pytest.raises(OutputError, match="is no layer"):
+        enhance_session(session, torn.with_suffix(".mp4"), CopyModel(), overwrite=True)
+    out = tmp_path / "again.mp4"
+    for _ in range(2):
+        enhance_session(session, out, CopyModel(), overwrite=True)
+    assert len(read_layer(layer_path(out)).frames) == FRAMES
+
+
 def test_nothing_is_overwritten_unasked(session: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
     out.write_bytes(b"mine")
