@@ -9,6 +9,7 @@ they were before they were encoded.
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,10 +49,11 @@ class Layer:
 def write_layer(
     path: Path, video: str, frames: Iterable[LayerFrame], *, tags: Mapping[str, str]
 ) -> None:
-    """Write the layer of a video; tags must hold the session_uuid. Replaces `path` in one step.
+    """Write the layer of a video; tags must hold the session_uuid. Replaces a layer in one step.
 
-    Raises OutputError where it cannot be written.
+    Raises OutputError where it cannot be written, or `path` is anything but a layer.
     """
+    check_replaceable(path)
     part = path.with_name(path.name + ".part")
     properties = {field.name: {"type": "integer"} for field in dataclasses.fields(LayerFrame)}
     schema = json.dumps({"type": "object", "properties": properties}).encode()
@@ -82,18 +84,21 @@ def write_layer(
         raise OutputError(f"cannot write {path}: {error.strerror}") from error
 
 
-def is_layer(path: Path) -> bool:
-    """Whether the file is a layer, whole enough to say so: what may be replaced by another."""
+def check_replaceable(path: Path) -> None:
+    """OutputError where anything but a layer is in a layer's place, such as a recording."""
+    if path.exists() and not _is_layer(path):
+        raise OutputError(
+            f"{path}, where the video's layer would go, is no layer but a recording or another "
+            f"file: name the video otherwise, such as {path.stem}.enhanced.mp4"
+        )
+
+
+def _is_layer(path: Path) -> bool:
     try:
-        container = Container(path)
+        with closing(Container(path)) as container:
+            return container.contents.profile == PROFILE
     except SessionError:
         return False
-    try:
-        return container.contents.profile == PROFILE
-    except SessionError:
-        return False
-    finally:
-        container.close()
 
 
 def read_layer(path: Path) -> Layer:

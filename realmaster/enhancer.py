@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture_bridge.errors import OutputError, SessionError
-from capture_bridge.layer import LayerFrame, is_layer, write_layer
+from capture_bridge.layer import LayerFrame, check_replaceable, write_layer
 from capture_bridge.media import VideoWriter, join_videos
 from capture_bridge.session import SessionFrame, SessionReader
 
@@ -136,13 +136,8 @@ def enhance_session(
 def _check_output(video: Path, overwrite: bool) -> None:
     if video.suffix != ".mp4":
         raise OutputError(f"{video}: an enhanced session is written as .mp4; name it so")
-    layer = layer_path(video)
-    if layer.exists() and not is_layer(layer):
-        raise OutputError(
-            f"{layer}, where {video.name}'s layer would go, is no layer but a recording or another "
-            f"file: name the video otherwise, such as {video.stem}.enhanced.mp4"
-        )
-    for path in (video, layer):
+    check_replaceable(layer_path(video))
+    for path in (video, layer_path(video)):
         if path.exists() and not overwrite:
             raise OutputError(f"{path} exists; give --overwrite to replace it")
     if not os.access(video.parent, os.W_OK):

@@ -5,14 +5,14 @@ reference's token there, whose position is the same. Heads that begin local have
 step, and are free to learn otherwise (d'Ascoli et al. 2021, ConViT). Knows the transformer alone.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 #: Radians from one token to the next: slower pairs hardly tell neighbours apart.
-_LEAST_FREQUENCY = 0.1
-_THETA = 10_000.0  # of Wan's rotary embedding
+_LEAST_TURN = 0.12
 #: What queries and keys hold at the start, beside what they make of the content.
 _CONSTANT = 3.0
 
@@ -25,7 +25,8 @@ def look_nearby(transformer: Any, sharpness: Sequence[float]) -> None:
     hold the same constant there meet in a logit of sum_i cos(f_i d) at a distance d: greatest at 0.
     """
     size = transformer.config.attention_head_dim
-    columns = _columns(size)
+    turns = transformer.rope.freqs_sin[1, ::2]  # one token on, a pair of columns each
+    columns = 2 * (turns > math.sin(_LEAST_TURN)).nonzero()[:, 0]
     for block in transformer.blocks:
         attention = block.attn1
         for layer, norm in (
@@ -33,17 +34,5 @@ def look_nearby(transformer: Any, sharpness: Sequence[float]) -> None:
             (attention.to_k, attention.norm_k),
         ):
             for head, sharp in enumerate(sharpness):
-                at = [head * size + column for column in columns]
-                layer.bias[at] = _CONSTANT
-                norm.weight[at] = sharp
-
-
-def _columns(size: int) -> list[int]:
-    """Of a head: the first of each pair that turns fast, over the axes time, row and column."""
-    across = 2 * (size // 6)
-    columns, start = [], 0
-    for width in (size - 2 * across, across, across):
-        frequencies = [_THETA ** (-2 * pair / width) for pair in range(width // 2)]
-        columns += [start + 2 * i for i, f in enumerate(frequencies) if f > _LEAST_FREQUENCY]
-        start += width
-    return columns
+                layer.bias[head * size + columns] = _CONSTANT
+                norm.weight[head * size + columns] = sharp

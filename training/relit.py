@@ -20,7 +20,6 @@ from training.pairs_folder import Pair
 from training.street_clips import write_metadata, write_video
 
 U8 = NDArray[np.uint8]
-F32 = NDArray[np.float32]
 
 #: Spreads, of the logarithm where a factor is meant: what channels mix, the exponent, the exposure,
 #: a channel's own, and over the picture light and its tint in so many rows and columns.

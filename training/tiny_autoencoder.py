@@ -43,7 +43,7 @@ CONFIG: dict[str, Any] = {
     "scale_factor_spatial": 4,
 }
 #: Frames, height and width of what a step sees of a clip: convolutions learn the same from a part,
-#: and eighteen of these cost what one whole clip does.
+#: and ten of these cost what one whole clip does.
 _PART = (5, 32, 32)
 #: decode() clamps to [-1, 1], where nothing is learnt: it is trained on pictures that are so many
 #: times smaller, and its last layer is made larger at the end.

@@ -77,13 +77,14 @@ class Trainer:
         self._shown = shown
         self._output = output
         self._watch = watch
+        split = accelerator.distributed_type == DistributedType.FSDP
+        if split and config.optimizer.name == "muon":
+            raise SetupError("--optimizer muon needs whole weights, not FSDP's: take adamw")
         torch.manual_seed(config.seed)
         attach(base.transformer, config.lora)
         if config.gradient_checkpointing:
             base.transformer.enable_gradient_checkpointing()
         optimizers = make_optimizers(base.transformer, config.optimizer)
-        if len(optimizers) > 1 and accelerator.distributed_type == DistributedType.FSDP:
-            raise SetupError("--optimizer muon needs whole weights, not FSDP's: take adamw")
         self._model, *self._optimizers = accelerator.prepare(base.transformer, *optimizers)
         base.transformer = accelerator.unwrap_model(self._model)
         self._parameters = list(checkpoint.trained(base.transformer).values())

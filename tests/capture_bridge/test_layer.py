@@ -38,3 +38,13 @@ def test_what_is_no_layer_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "v.mcap").write_bytes(data)
     with pytest.raises(SessionError, match="damaged"):
         read_layer(tmp_path / "v.mcap")
+
+
+def test_a_layer_replaces_a_layer_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "v.mcap"
+    for _ in range(2):
+        write_layer(path, "v.mp4", FRAMES, tags=TAGS)
+    path.write_bytes(b"a recording, for all it knows")
+    with pytest.raises(OutputError, match=r"is no layer .*v\.enhanced\.mp4"):
+        write_layer(path, "v.mp4", FRAMES, tags=TAGS)
+    assert path.read_bytes() == b"a recording, for all it knows"

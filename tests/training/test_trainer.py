@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
 from diffusers import AutoencoderKLWan, WanPipeline, WanTransformer3DModel
 from diffusers import FlowMatchEulerDiscreteScheduler as Scheduler
 from safetensors import safe_open
@@ -108,6 +110,14 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
         ours, theirs = load_file(tmp_path / "cut" / name), load_file(tmp_path / "whole" / name)
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_muon_refuses_weights_that_are_split(
+    start: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Accelerator, "distributed_type", DistributedType.FSDP)
+    with pytest.raises(SetupError, match="muon needs whole weights"):
+        start(tmp_path, optimizer="muon")
 
 
 def test_a_share_of_the_steps_sees_no_reference(
