@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as fn
 
+from realmaster.families.enlarging import enlarged
 from realmaster.flow_matching import euler_step
 
 U8 = NDArray[np.uint8]
@@ -57,8 +58,9 @@ class Clips:
     """windows.ClipModel from a LatentVideo.
 
     sigmas: noise levels from 1 to 0. size: (width, height) that it works at; pictures are resized
-    to it and back. reference_stride: how many times smaller the reference is. watch: called after
-    every step with the clip as it would come out, and (steps done, steps in all).
+    to it, and enlarged back with the render's detail. reference_stride: how many times smaller the
+    reference is. watch: called after every step with the clip as it would come out, and (steps
+    done, steps in all).
     """
 
     def __init__(
@@ -91,7 +93,9 @@ class Clips:
             held = self.encode(_whole(anchors, self._video.temporal_factor))
         ending = None if last is None else self.encode(last[None])
         latents = self.denoise(clip, held, seed, ending)
-        return resized(self.decode(latents)[:count], (width, height))
+        made = self.decode(latents)[:count]
+        smaller = self._size[0] < width and self._size[1] < height
+        return enlarged(made, render) if smaller else resized(made, (width, height))
 
     @torch.no_grad()
     def encode(self, pictures: U8, stride: int = 1) -> Tensor:
