@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from itertools import chain
@@ -32,7 +33,7 @@ from realmaster.families.fit import (
     when_quantized,
 )
 from realmaster.families.opening import Opening, open_video
-from realmaster.families.presets import PRESETS, Preset, bundled_adapter
+from realmaster.families.presets import PRESETS, Preset, bundled_adapters
 from realmaster.families.preview import LatentPreview, latent_preview
 from realmaster.families.quantized import check_gguf, check_quantize, quantized_gib
 from realmaster.families.weights import found_file, source_of
@@ -227,8 +228,16 @@ def as_trained(preset: Preset, adapter: Adapter, keep_size: bool) -> Preset:
 
 def _adapter_file(source: str) -> Path:
     """What the user named, or the adapter of that name that comes with the package. SetupError."""
-    ours = None if Path(source).exists() else bundled_adapter(source)
-    return ours or found_file(source, ".safetensors", "adapter")
+    ours = bundled_adapters()
+    is_name = not Path(source).exists() and re.fullmatch(r"[\w-]+", source)
+    if is_name and source in ours:
+        return ours[source]
+    if is_name:
+        raise SetupError(
+            f"--adapter {source}: there is no such file or folder; with the package come: "
+            f"{', '.join(ours) or 'none'}; one of the Hub is OWNER/NAME"
+        )
+    return found_file(source, ".safetensors", "adapter")
 
 
 def _photo(path: Path, end: End, size: tuple[int, int]) -> U8:

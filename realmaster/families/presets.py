@@ -54,10 +54,9 @@ def bundled(name: str) -> Path | None:
     return folder if all((folder / part).is_dir() for part in ("transformer", "vae")) else None
 
 
-def bundled_adapter(name: str) -> Path | None:
-    """The file of an adapter that comes with the package, where there is one of that name."""
-    known = {path.stem: path for path in (BUNDLED_MODELS / "adapters").glob("*.safetensors")}
-    return known.get(name)
+def bundled_adapters() -> dict[str, Path]:
+    """{name: file} of the adapters that come with the package."""
+    return {path.stem: path for path in sorted((BUNDLED_MODELS / "adapters").glob("*.safetensors"))}
 
 
 _APACHE = "Apache-2.0"

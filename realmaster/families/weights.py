@@ -82,7 +82,7 @@ def found_file(source: str, suffix: str, what: str) -> Path:
         found = [entry for entry in files if entry.endswith(suffix)]
         if len(found) == 1:
             return Path(hf_hub_download(f"{owner}/{name}", found[0]))
-    except (OSError, ValueError) as error:
+    except Exception as error:  # the Hub's client passes on what its HTTP library raises
         raise SetupError(
             f"the {what} {source} is no file here, and the Hub does not give it: "
             f"{_first_line(error)}"

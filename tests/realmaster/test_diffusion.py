@@ -242,7 +242,7 @@ def test_an_adapter_of_the_package_goes_by_its_name_unless_a_file_has_it(
     monkeypatch.setattr("realmaster.families.presets.BUNDLED_MODELS", tmp_path / "models")
     (tmp_path / "models" / "adapters").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SetupError, match="the adapter street is no file here"):
+    with pytest.raises(SetupError, match=r"--adapter street: there is no such file.*come: none"):
         tiny(checkpoint, adapter=("street",))
     lora(tmp_path / "models" / "adapters" / "street.safetensors", {"trigger": "OURS"})
     ours = tiny(checkpoint, adapter=("street",)).fingerprint
