@@ -32,7 +32,7 @@ def enlarged(made: U8, render: U8) -> U8:
 def _enlarged(made: U8, render: U8) -> U8:
     whole, size = (render.shape[1], render.shape[0]), (made.shape[1], made.shape[0])
     drawn, shown = _unit(render), _unit(made)
-    small = cv2.resize(drawn, size, interpolation=cv2.INTER_AREA)
+    small = np.asarray(cv2.resize(drawn, size, interpolation=cv2.INTER_AREA), np.float32)
     detail = drawn - cv2.resize(small, whole, interpolation=cv2.INTER_CUBIC)
     gain = cv2.resize(_gain(small, shown), whole, interpolation=cv2.INTER_LINEAR)
     picture = cv2.resize(shown, whole, interpolation=cv2.INTER_CUBIC) + gain * detail
@@ -44,7 +44,8 @@ def _gain(guide: F32, shown: F32) -> F32:
     mean_guide, mean_shown = _mean(guide), _mean(shown)
     together = _mean(guide * shown) - mean_guide * mean_shown
     alone = _mean(guide * guide) - mean_guide * mean_guide
-    return _mean(np.clip(together / (alone + _FLAT), 0, _MOST_GAIN))
+    gain: F32 = np.clip(together / (alone + _FLAT), 0, _MOST_GAIN).astype(np.float32)
+    return _mean(gain)
 
 
 def _mean(image: F32) -> F32:
@@ -53,4 +54,4 @@ def _mean(image: F32) -> F32:
 
 
 def _unit(picture: U8) -> F32:
-    return np.asarray(picture, np.float32) / 255
+    return picture.astype(np.float32) / np.float32(255)
