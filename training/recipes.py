@@ -75,11 +75,11 @@ def ltx_2_3() -> TrainConfig:
 
 
 def tiny() -> TrainConfig:
-    """The tiny base's adapter, on a CPU."""
+    """The tiny base's adapter, on a CPU. It is used in one step, so it learns near pure noise."""
     return TrainConfig(
         base="tiny",
         clip=Clip(size=(128, 80), frames=5),
-        noise=Noise(shift=3.0),
+        noise=Noise(shift=20.0),
         optimizer=Optimizer(lr=1e-3, warmup_steps=20, final=0.1),
         lora=Lora(rank=32, alpha=32, targets=WAN_TARGETS),
         steps=500,
@@ -94,6 +94,7 @@ def tiny_base() -> TrainConfig:
     """The tiny base itself: all weights, from videos alone and beside relit copies of them."""
     return replace(
         tiny(),
+        noise=Noise(shift=3.0),
         optimizer=Optimizer(lr=3e-3, name="muon", warmup_steps=50, final=0.05),
         lora=None,
         steps=2000,

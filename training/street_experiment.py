@@ -22,8 +22,10 @@ import tyro
 from numpy.typing import NDArray
 
 from capture_bridge.errors import RealMasterError
+from capture_bridge.images import write_png
 from capture_bridge.media import VideoReader
 from capture_bridge.session import SessionReader
+from realmaster.contact_sheet import draw_rows
 from realmaster.metrics import mean_squared_error, psnr_db
 from realmaster.pair_folder import PairFolder, unfinished
 from training.pairs_folder import METADATA
@@ -37,6 +39,7 @@ log = logging.getLogger(__name__)
 _ADAPTED = "tiny adapter "
 
 CLIP_FRAMES = 33
+SHOWN_STREETS = 3
 
 Rows = dict[str, list[tuple[float, float]]]
 """{what: a test session's (PSNR, PSNR of what the first frame does not show), dB}."""
@@ -65,7 +68,10 @@ class Options:
 
 
 def run(options: Options) -> str:
-    """Do it all, or what is left of it; the table, which OUT/table.md holds as well."""
+    """Do it all, or what is left of it; the table, which OUT/table.md holds as well.
+
+    OUT/pictures.png shows the first test streets.
+    """
     train, test = parse_seeds(options.train), parse_seeds(options.test)
     if max(train) >= 800 or min(test) < 900:
         raise RealMasterError("--train takes seeds 0-799, --test seeds 900-999")
@@ -83,6 +89,7 @@ def run(options: Options) -> str:
     text = table(rows, len(train), options)
     (options.out / "table.md").write_text(text, encoding="utf-8")
     (options.out / "scores.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    _draw(options, test[:SHOWN_STREETS])
     return text
 
 
@@ -166,7 +173,7 @@ def _scores(
     for k, adapter in enumerate(adapters):
         models[f"{_ADAPTED}{k}"] = [*tiny, "--adapter", adapter]
     for name, chosen in models.items():
-        video_path = session.with_name(f"{session.stem}.{name.replace(' ', '_')}.mp4")
+        video_path = _video(session, name)
         if not video_path.exists():
             _command("enhance", session, "-o", video_path, *chosen)
         with VideoReader(video_path) as video:
@@ -176,6 +183,33 @@ def _scores(
         "seed %d: %s", seed, {name: np.round(each, 2).tolist() for name, each in scores.items()}
     )
     return scores
+
+
+def _draw(options: Options, seeds: Sequence[int]) -> None:
+    """The last path-traced frame of each street: render, first adapter, fast tier, truth."""
+    rows = []
+    for seed in seeds:
+        session = _session(options, "test", seed)
+        truth = _pictures(session.with_suffix(".truth.mp4"))
+        index = (len(truth) - 1) * options.every
+        with SessionReader(session) as reader:
+            render = np.asarray(reader.frame(index).array("color")[..., :3], np.uint8)
+        adapted = [f"{_ADAPTED}0"] if options.adapters else []
+        made = {name: _pictures(_video(session, name))[index] for name in (*adapted, "fast")}
+        pictures = {"render": render, **made, "path-traced truth": truth[-1]}
+        rows.append((f"seed {seed}", pictures))
+    sheet = draw_rows(rows, "the street experiment", "test streets, never trained on")
+    write_png(options.out / "pictures.png", sheet)
+
+
+def _video(session: Path, name: str) -> Path:
+    """Where a model's video of a test session lies."""
+    return session.with_name(f"{session.stem}.{name.replace(' ', '_')}.mp4")
+
+
+def _pictures(path: Path) -> list[U8]:
+    with VideoReader(path) as video:
+        return [picture for picture, _ in video]
 
 
 def _carried(pairs: Path, seqs: dict[int, int]) -> Iterator[tuple[int, U8]]:
