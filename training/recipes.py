@@ -94,7 +94,7 @@ def tiny_base() -> TrainConfig:
     """The tiny base itself: all weights, from videos alone and beside relit copies of them."""
     return replace(
         tiny(),
-        noise=Noise(shift=3.0),
+        noise=Noise(shift=3.0),  # a base serves any number of steps
         optimizer=Optimizer(lr=3e-3, name="muon", warmup_steps=50, final=0.05),
         lora=None,
         steps=2000,
