@@ -9,6 +9,7 @@ anew. Pictures are sRGB; the file says BT.709, limited range.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -17,8 +18,9 @@ import av
 import numpy as np
 from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
+from av.filter import Graph
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -81,7 +83,7 @@ class VideoWriter:
         self._tags = dict(tags or {})
         odd = width % 2 or height % 2
         self._format = "yuv444p" if odd or chroma == "444" else "yuv420p"
-        self._reformatter = VideoReformatter()
+        self._converter = _converter(width, height, self._format)
         try:
             self.path.open("wb" if overwrite else "xb").close()
             self._container = _open_output(self.path, _FRAGMENTED, self._tags)
@@ -121,17 +123,11 @@ class VideoWriter:
             )
         self._last_ticks = ticks
         frame = VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
-        frame = self._reformatter.reformat(
-            frame,
-            format=self._format,
-            src_colorspace=Colorspace.ITU709,
-            dst_colorspace=Colorspace.ITU709,
-            src_color_range=ColorRange.JPEG,
-            dst_color_range=ColorRange.MPEG,
-            interpolation=_EXACT,
-        )
         frame.pts, frame.time_base = ticks, _TIME_BASE
-        self._mux(frame)
+        self._converter.vpush(frame)
+        converted = self._converter.vpull()
+        converted.time_base = _TIME_BASE
+        self._mux(converted)
 
     def close(self) -> None:
         """Finish the video and put its index in front. Again does nothing."""
@@ -168,6 +164,33 @@ class VideoWriter:
 
     def _failed(self, error: Exception) -> OutputError:
         return OutputError(f"cannot write {self.path}: {_reason(error)}")
+
+
+def _converter(width: int, height: int, pixel_format: str) -> Graph:
+    """A filter from sRGB pictures to BT.709 ones of limited range.
+
+    Its colour samples lie at the left of each pair of pixels, where H.264 has them unless a file
+    says otherwise (ITU-T H.264, annex E); swscale alone would put them half-way.
+    """
+    graph = Graph()
+    steps = [
+        graph.add(
+            "buffer",
+            f"video_size={width}x{height}:pix_fmt=rgb24:colorspace=gbr:range=pc:"
+            f"time_base={_TIME_BASE}:pixel_aspect=1/1",
+        ),
+        graph.add(
+            "scale",
+            "flags=bicubic+accurate_rnd+full_chroma_int:out_color_matrix=bt709:out_range=limited:"
+            "out_chroma_loc=left",
+        ),
+        graph.add("format", pixel_format),
+        graph.add("buffersink"),
+    ]
+    for step, following in pairwise(steps):
+        step.link_to(following)
+    graph.configure()
+    return graph
 
 
 class VideoReader:

@@ -63,6 +63,29 @@ def test_flat_colours_survive(tmp_path: Path, chroma: str) -> None:
         assert not rest and np.abs(read.astype(int) - flat).max() <= 2
 
 
+def test_colour_lies_where_players_look_for_it(tmp_path: Path) -> None:
+    """Colour samples belong to the left pixel of each pair (H.264's default), not between both."""
+    width, height, blue = 64, 48, 3
+    row = np.full((width, 3), 96, np.uint8)
+    row[:, 2] = 32 + blue * np.arange(width)
+    rgb = np.tile(row, (height, 1, 1))
+    path = tmp_path / "ramp.mp4"
+    with VideoWriter(path, width, height, crf=0) as video:
+        video.write(rgb, 0)
+    with av.open(str(path)) as container:
+        frame = next(container.decode(video=0))
+    planes = frame.to_ndarray(format="yuv420p")
+    u = planes[height : height + height // 4].reshape(height // 2, width // 2)[height // 4]
+    b = 32 + blue * np.arange(0, width, 2.0)
+    expected = 128 + 224 / 255 * (b - (0.0722 * b + 0.9278 * 96)) / 1.8556
+    inside = slice(4, -4)
+    assert np.abs(u[inside] - expected[inside]).max() < 0.6
+    with VideoReader(path) as video:
+        (back, _) = next(iter(video))
+    error = back[:, 8:-8, 2].astype(int) - rgb[:, 8:-8, 2]
+    assert abs(error.mean()) < 0.3
+
+
 def test_the_file_is_a_plain_mp4_with_its_index_in_front_and_its_clock(tmp_path: Path) -> None:
     path = tmp_path / "v.mp4"
     write(path, 64, 36)
