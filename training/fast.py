@@ -52,7 +52,7 @@ class TrainConfig:
     resume: bool = False
     start_from: Path | None = None
     """Weights (.safetensors) to begin with, such as training/models/street_fast.safetensors: for
-    another game, or to go on with more samples."""
+    another game, or to go on with more samples. A network with more blocks may go on, too."""
     stop_after: int | None = None
     """Stop at this step as if interrupted, with a checkpoint: the budget stays what it is."""
     seed: int = 0
@@ -70,7 +70,11 @@ class TrainConfig:
     """Share of such batches before and after `decay_from`."""
     freeze_from: float = 0.6
     """Share of the budget after which normalizations keep their statistics, as in inference."""
-    edge_weight: float = 0.2
+    edge_weight: float = 0.4
+    """Of steps between neighbours at the geometry's edges; `detail_weight`: of all others."""
+    detail_weight: float = 0.1
+    contrast_weight: float = 0.0
+    """Of steps weaker than the truth's at the geometry's edges, or stronger elsewhere."""
     similarity_weight: float = 0.02
     flicker_weight: float = 0.05
     clip_norm: float = 1.0
@@ -246,7 +250,10 @@ def batch_loss(config: TrainConfig, batch: Batch, steps: list[FrameResult]) -> T
     last = steps[-1]
     output, truth = lab(last.output), lab(batch.truth)
     loss = lab_distance(output, truth)
-    loss = loss + config.edge_weight * edge_distance(output, truth)
+    inputs = batch.frames[-1].inputs
+    edges = edge_distance(output, truth, inputs.depth, inputs.normal)
+    loss = loss + config.edge_weight * edges.at_edges + config.detail_weight * edges.elsewhere
+    loss = loss + config.contrast_weight * edges.contrast
     loss = loss + config.similarity_weight * (1 - similarity(output, truth))
     outside = (last.output - last.output.clamp(0, 1)).abs().mean()
     loss = loss + 0.1 * outside

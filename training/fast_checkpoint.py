@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from capture_bridge.errors import OutputError, SetupError
+from training.fast_model import FastNet
 
 if TYPE_CHECKING:
     from training.fast import Loop
@@ -98,12 +99,22 @@ def save_weights(path: Path, net: nn.Module) -> None:
     save_file({name: value.contiguous() for name, value in short.items()}, path)
 
 
-def load_weights(path: Path, net: nn.Module) -> None:
-    """Fills `net` with what `save_weights` wrote. SetupError."""
+def load_weights(path: Path, net: FastNet) -> None:
+    """Fills `net` with what `save_weights` wrote. SetupError.
+
+    Residual blocks that the file lacks stay new, which is next to the identity: a network goes on
+    from the weights of a shallower one.
+    """
     try:
-        net.load_state_dict(load_file(path))
+        state = load_file(path)
     except (OSError, SafetensorError) as error:
         raise SetupError(f"{path} cannot be read as safetensors: {error}") from error
+    for name, block in net.residual_blocks():
+        own = {f"{name}.{key}": value for key, value in block.state_dict().items()}
+        if not own.keys() & state.keys():
+            state |= own
+    try:
+        net.load_state_dict(state)
     except RuntimeError as error:
         raise SetupError(f"{path} belongs to a network of another size: {error}") from error
 

@@ -4,6 +4,8 @@ Pure functions on tensors. Images are (N, 3, H, W) sRGB about [0, 1]; Lab is CIE
 100, as in realmaster.color.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional as fn
@@ -17,6 +19,8 @@ _LAB_FROM_ROOT = torch.tensor(
 _LAB_OFFSET = torch.tensor([-0.16, 0.0, 0.0]).reshape(1, 3, 1, 1)
 _EPSILON = 216 / 24389
 _KAPPA = 24389 / 27
+_DEPTH_BREAK = 0.1  # of the nearer inverse depth
+_NORMAL_COSINE = 0.866  # 30 degrees
 
 
 def lab(srgb: Tensor) -> Tensor:
@@ -40,12 +44,52 @@ def lab_distance(output_lab: Tensor, truth_lab: Tensor) -> Tensor:
     return (output_lab - truth_lab).abs().mean()
 
 
-def edge_distance(output_lab: Tensor, truth_lab: Tensor) -> Tensor:
-    """Mean absolute difference of the horizontal and vertical steps between neighbours."""
-    error = output_lab - truth_lab
-    across = (error[..., 1:] - error[..., :-1]).abs().mean()
-    down = (error[..., 1:, :] - error[..., :-1, :]).abs().mean()
-    return across + down
+class Edges(NamedTuple):
+    """Errors of the steps between neighbours, horizontal and vertical ones added.
+
+    at_edges, elsewhere: mean absolute differences at geometry's edges and at all other places, each
+    over the number of all steps, so that they add up to the plain mean. contrast: how much weaker
+    than the truth's the steps at edges are, plus how much stronger those elsewhere, in the same
+    mean: what edge agreement ranks.
+    """
+
+    at_edges: Tensor
+    elsewhere: Tensor
+    contrast: Tensor
+
+
+def edge_distance(output_lab: Tensor, truth_lab: Tensor, depth: Tensor, normal: Tensor) -> Edges:
+    """The errors of steps, told apart by geometry.
+
+    depth: (N, 1, H, W) metres, +inf sky. normal: (N, 3, H, W). An edge is as in
+    realmaster.geometry, but for what lies on a slope.
+    """
+    found = Edges(torch.zeros(()), torch.zeros(()), torch.zeros(()))
+    for axis in (2, 3):
+        size = depth.shape[axis] - 1
+        output, truth = (
+            image.narrow(axis, 1, size) - image.narrow(axis, 0, size)
+            for image in (output_lab, truth_lab)
+        )
+        edge = _edges_between(depth, normal, axis)
+        error = (output - truth).abs().mean(1, keepdim=True)
+        weaker = truth.abs().mean(1, keepdim=True) - output.abs().mean(1, keepdim=True)
+        found = Edges(
+            found.at_edges + (error * edge).mean(),
+            found.elsewhere + (error * ~edge).mean(),
+            found.contrast + fn.relu(torch.where(edge, weaker, -weaker)).mean(),
+        )
+    return found
+
+
+def _edges_between(depth: Tensor, normal: Tensor, axis: int) -> Tensor:
+    """(N, 1, ...) bool between neighbours along `axis`: depth breaks, or normals turn."""
+    size = depth.shape[axis] - 1
+    inverse = 1 / depth
+    first, second = inverse.narrow(axis, 0, size), inverse.narrow(axis, 1, size)
+    breaks = (second - first).abs() > _DEPTH_BREAK * torch.maximum(first, second)
+    turned = (normal.narrow(axis, 0, size) * normal.narrow(axis, 1, size)).sum(1, keepdim=True)
+    return breaks | (turned < _NORMAL_COSINE) & (first > 0) & (second > 0)
 
 
 def similarity(output_lab: Tensor, truth_lab: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ Shape legend: N batch, H and W multiples of 16, B hidden channels.
 """
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -35,13 +36,13 @@ class FastConfig:
     """The network's size.
 
     widths: channels at 1/2, 1/4, … of the resolution. encoder_blocks, decoder_blocks: of the levels
-    from 1/4 to the last but one. middle_blocks: of the last.
+    from 1/4 to the last but one. middle_blocks: of the last. At 1/2 there is one, before the head.
     """
 
     widths: tuple[int, ...] = (32, 48, 96, 160, 192)
     encoder_blocks: tuple[int, ...] = (1, 2, 1)
     middle_blocks: int = 3
-    decoder_blocks: tuple[int, ...] = (1, 1, 1)
+    decoder_blocks: tuple[int, ...] = (2, 2, 1)
 
 
 class FastInputs(NamedTuple):
@@ -142,8 +143,13 @@ class FastNet(nn.Module):
         self.up = nn.ModuleList(_Normed(b, a, size=1) for a, b in pairwise(widths))
         self.decode = nn.ModuleList(map(_blocks, inner, config.decoder_blocks))
         self.last = _conv(w2, w2)
+        self.detail = _Residual(w2)
         self.head = _conv(w2, 4 * _HEAD_MAPS, gain=0.1)
         self.remember = _conv(w4, HIDDEN_CHANNELS, size=1)
+
+    def residual_blocks(self) -> Iterator[tuple[str, nn.Module]]:
+        """All of them by name; a new one leaves nearly unchanged what it reads."""
+        return ((n, m) for n, m in self.named_modules() if isinstance(m, _Residual))
 
     @torch.no_grad()
     def keep_history(self, more: float) -> None:
@@ -170,7 +176,7 @@ class FastNet(nn.Module):
             x = decode(_act(level + _double(up(x), like=level)))
         hidden = torch.tanh(self.remember(x))
         x = _act(half + _double(self.up[0](x), like=half))
-        x = fn.pixel_shuffle(self.head(_act(self.last(x))), 2)
+        x = fn.pixel_shuffle(self.head(self.detail(self.last(x))), 2)
         gain, light, offset, blend = x[:, :1], x[:, 1:4], x[:, 4:7], x[:, 7:]
         fresh = frame.color * (1 + gain) + surface * light + offset
         keep = torch.sigmoid(blend - 1) * frame.valid

@@ -26,7 +26,7 @@ from training.fast_data import (
     read_sample,
 )
 from training.fast_export import export, for_inference, to_onnx
-from training.fast_loss import flicker, lab, similarity
+from training.fast_loss import edge_distance, flicker, lab, similarity
 from training.fast_model import (
     FastConfig,
     FastInputs,
@@ -301,6 +301,48 @@ def test_weights_to_start_from_that_are_none_are_refused(folder: Path, tmp_path:
     save_weights(path, FastNet(dataclasses.replace(TINY, widths=(8, 8, 16, 16, 24))))
     with pytest.raises(SetupError, match="another size"):
         new_loop(config(folder, tmp_path, start_from=path))
+
+
+def test_steps_at_geometrys_edges_are_told_from_others() -> None:
+    """A step of error where depth breaks, normals turn or the sky begins, and one on a plane."""
+    depth = torch.full((1, 1, 6, 10), 8.0)
+    depth[..., 5:] = 20.0
+    normal = torch.zeros(1, 3, 6, 10)
+    normal[:, 2] = -1
+    truth = torch.zeros(1, 3, 6, 10)
+    error = truth.clone()
+    error[..., 5:] = 0.5
+    edges = edge_distance(error, truth, depth, normal)
+    assert edges.at_edges.item() == pytest.approx(0.5 / 9)
+    assert (edges.elsewhere.item(), edges.contrast.item()) == (0, 0)
+    weaker = edge_distance(truth, error, depth, normal)
+    assert weaker.contrast.item() == pytest.approx(0.5 / 9)
+    error = truth.clone()
+    error[..., 2:] = 0.5
+    edges = edge_distance(error, truth, depth, normal)
+    assert edges.at_edges.item() == 0
+    assert edges.elsewhere.item() == edges.contrast.item() == pytest.approx(0.5 / 9)
+    turned = normal.clone()
+    turned[..., :2] = torch.tensor([1.0, 0, 0])[:, None, None]
+    assert edge_distance(error, truth, depth, turned).elsewhere.item() == 0
+    sky = torch.full_like(depth, torch.inf)
+    assert edge_distance(error, truth, sky, normal).at_edges.item() == 0
+    sky[..., 2:] = 300.0
+    assert edge_distance(error, truth, sky, normal).elsewhere.item() == 0
+
+
+def test_a_deeper_network_goes_on_from_a_shallower_ones_weights(
+    folder: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "one.safetensors"
+    shallow = FastNet(TINY).eval()
+    save_weights(path, shallow)
+    deeper = dataclasses.replace(TINY, decoder_blocks=(2, 2, 1), middle_blocks=3)
+    loop = new_loop(config(folder, tmp_path, start_from=path, net=deeper))
+    frame = example_inputs(64, 96, torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        before, after = shallow(*frame)[0], loop.net.eval()(*frame)[0]
+    torch.testing.assert_close(after, before, atol=0.03, rtol=0)
 
 
 def test_the_shipped_weights_are_those_of_the_shipped_model() -> None:
