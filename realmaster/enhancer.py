@@ -70,6 +70,7 @@ class Manifest:
     model: str
     fingerprint: str
     segment_frames: int
+    video: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,7 @@ class _Run:
             model=model.name,
             fingerprint=model.fingerprint,
             segment_frames=SEGMENT_FRAMES,
+            video=dict(VIDEO_QUALITY),
         )
 
     def resume(self) -> int:

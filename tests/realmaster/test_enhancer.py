@@ -114,6 +114,17 @@ def test_another_models_leftovers_are_not_resumed(session: Path, tmp_path: Path)
     assert enhance_session(session, out, other).resumed_frames == 0
 
 
+def test_segments_of_another_quality_are_not_joined(
+    session: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their coding settings differ, which one stream cannot hold."""
+    out = tmp_path / "out.mp4"
+    with pytest.raises(KeyboardInterrupt):
+        enhance_session(session, out, Dying(5))
+    monkeypatch.setattr("realmaster.enhancer.VIDEO_QUALITY", {"crf": 30})
+    assert enhance_session(session, out, CopyModel()).resumed_frames == 0
+
+
 def test_a_recording_is_never_overwritten_by_a_layer(session: Path, tmp_path: Path) -> None:
     before = session.read_bytes()
     other = tmp_path / "other.mcap"
