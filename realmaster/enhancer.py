@@ -84,11 +84,12 @@ class Enhancement:
 
 
 VIDEO_QUALITY: Mapping[str, Any] = MappingProxyType(
-    {"crf": 10, "chroma_qp": -12, "preset": "faster"}
+    {"crf": 10, "chroma_qp": -12, "preset": "faster", "lookahead": 4}
 )
 """H.264's, about what an editing codec takes (9 Mbit/s at 640x360 and 24 frames/s). It costs 0.013
 of the fast tier's G on validation streets, 8 bits and 4:2:0 alone 0.007. CRF 12 costs 0.002 more
-for four fifths of the bytes, CRF 8 0.0015 less for 1.2 times; coarser colours cost far more."""
+for four fifths of the bytes, CRF 8 0.0015 less for 1.2 times; coarser colours cost far more.
+A lookahead of 20 frames takes 100 MB more at 1080p for the same G and no smaller a file."""
 
 SEGMENT_FRAMES = 48
 """Frames between two points at which a killed run resumes."""
