@@ -85,8 +85,8 @@ class VideoWriter:
         self._tags = dict(tags or {})
         odd = width % 2 or height % 2
         self._format = "yuv444p" if odd or chroma == "444" else "yuv420p"
-        self._converter = _converter(width, height, self._format)
         try:
+            self._converter = _converter(width, height, self._format)
             self.path.open("wb" if overwrite else "xb").close()
             self._container = _open_output(self.path, _FRAGMENTED, self._tags)
         except FileExistsError as error:

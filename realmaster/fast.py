@@ -61,8 +61,8 @@ FAR_M = 1e4
 DEPTH_SLACK_M = 0.1
 DEPTH_SLACK = 0.05
 
-#: Above this many pixels memory matters more than the eighth of the speed that it costs: see
-#: `_spare_memory`.
+#: Above this many pixels onnxruntime keeps no arena and glibc no large blocks. At 1080p the former
+#: is an eighth slower and takes 0.5 GB less (measured with a former network), the latter 0.14 GB.
 ARENA_PIXELS = 1_000_000
 #: glibc's M_MMAP_THRESHOLD, and what larger blocks than this get: pages of their own.
 _MMAP_THRESHOLD = -3
