@@ -137,47 +137,15 @@ out vec4 out_color;
 void main() { out_color = vec4(1.0); }
 """
 
-SMOOTH_VERTEX = """#version 330
+RESOLVE_VERTEX = """#version 330
 in vec4 p3d_Vertex;
 void main() { gl_Position = vec4(p3d_Vertex.x, p3d_Vertex.z, 0.0, 1.0); }
 """
 
-# Anti-aliasing along luminance edges: a pixel on an edge is blended with the neighbours that the
-# edge's direction names. Works on the finished sRGB picture.
-SMOOTH_FRAGMENT = """#version 330
+# A pixel's centre is where four samples meet: the filter gives their mean.
+RESOLVE_FRAGMENT = """#version 330
 uniform sampler2D picture;
 uniform vec2 texel;
 out vec4 out_color;
-float luma(vec3 c) { return dot(c, vec3(0.299, 0.587, 0.114)); }
-vec3 fetch(ivec2 px) {
-    return texelFetch(picture, clamp(px, ivec2(0), textureSize(picture, 0) - 1), 0).rgb;
-}
-void main() {
-    vec2 at = gl_FragCoord.xy * texel;
-    ivec2 px = ivec2(gl_FragCoord.xy);
-    vec3 middle = fetch(px);
-    float m = luma(middle);
-    float n = luma(fetch(px + ivec2(0, 1)));
-    float s = luma(fetch(px - ivec2(0, 1)));
-    float e = luma(fetch(px + ivec2(1, 0)));
-    float w = luma(fetch(px - ivec2(1, 0)));
-    float low = min(m, min(min(n, s), min(e, w)));
-    float high = max(m, max(max(n, s), max(e, w)));
-    float range = high - low;
-    if (range < max(0.04, 0.1 * high)) { out_color = vec4(middle, 1.0); return; }
-    float nw = luma(fetch(px + ivec2(-1, 1)));
-    float ne = luma(fetch(px + ivec2(1, 1)));
-    float sw = luma(fetch(px - ivec2(1, 1)));
-    float se = luma(fetch(px + ivec2(1, -1)));
-    vec2 along = vec2((nw + ne) - (sw + se) + 2.0 * (n - s), (se + ne) - (nw + sw) + 2.0 * (e - w));
-    along = vec2(along.x, -along.y);
-    float least = min(abs(along.x), abs(along.y)) + max(0.01, 0.02 * (n + s + e + w));
-    along = clamp(along / least, vec2(-6.0), vec2(6.0)) * texel;
-    vec3 near = 0.5 * (texture(picture, at + along * (1.0 / 3.0 - 0.5)).rgb
-                     + texture(picture, at + along * (2.0 / 3.0 - 0.5)).rgb);
-    vec3 wide = 0.5 * near + 0.25 * (texture(picture, at - along * 0.5).rgb
-                                   + texture(picture, at + along * 0.5).rgb);
-    float l = luma(wide);
-    out_color = vec4(l < low || l > high ? near : wide, 1.0);
-}
+void main() { out_color = vec4(texture(picture, gl_FragCoord.xy * texel).rgb, 1.0); }
 """

@@ -30,10 +30,10 @@ from engine_plugins.street.glsl import (
     DEPTH_FRAGMENT,
     DEPTH_VERTEX,
     FRAGMENT,
+    RESOLVE_FRAGMENT,
+    RESOLVE_VERTEX,
     SKY_FRAGMENT,
     SKY_VERTEX,
-    SMOOTH_FRAGMENT,
-    SMOOTH_VERTEX,
     VERTEX,
 )
 from engine_plugins.street.model import F64, Material
@@ -41,6 +41,8 @@ from engine_plugins.street.scene import Street
 
 STATIC, MOVING, SKY, ALL = (BitMask32.bit(k) for k in (1, 2, 3, 4))
 _STATIC_MAP, _MOVING_MAP = (4096, 1024), (1024, 512)
+#: The picture is drawn this many times as wide and as high, and each pixel is the mean of four.
+_SUPERSAMPLING = 2
 
 
 class Look:
@@ -52,14 +54,15 @@ class Look:
     ) -> None:  # fmt: skip
         self._root, self._device = root, device
         self._sun = np.asarray(street.sun.direction)
-        self._drawn = Target(device, "street-drawn", size, ("color",))
+        drawn = (_SUPERSAMPLING * size[0], _SUPERSAMPLING * size[1])
+        self._drawn = Target(device, "street-drawn", drawn, ("color",))
         self._target = Target(device, "street-color", size, ("color",), sort=-5)
         camera = Camera("street")
         camera.setScene(root)
         camera.setCameraMask(STATIC | MOVING | SKY)
         self.camera = root.attachNewNode(camera)
         self._drawn.buffer.makeDisplayRegion().setCamera(self.camera)
-        self._smooth = _smoothing(self._target, self._drawn)
+        self._resolve = _resolving(self._target, self._drawn)
         for key, node in nodes.items():
             mesh = street.meshes[int(key)]
             node.hide(BitMask32.allOn())
@@ -85,12 +88,12 @@ class Look:
         self._moving.place(self._sun, (middle - 36, middle + 36), (-12.0, 12.0), (0.0, 2.2))
         self._root.setShaderInput("moving_from_world", self._moving.uv_from_world)
         self._root.setShaderInput("eye_world", *(float(v) for v in eye))
-        inverse = np.linalg.inv(view.K)
+        inverse = np.linalg.inv(view.K) / [_SUPERSAMPLING, _SUPERSAMPLING, 1]
         world_from_pixel = view.world_from_camera[:3, :3] @ inverse
         full = np.eye(4)
         full[:3, :3] = world_from_pixel
         self._sky.setShaderInput("world_from_pixel", matrix(full))
-        self._sky.setShaderInput("frame_height", float(self._target.size[1]))
+        self._sky.setShaderInput("frame_height", float(self._drawn.size[1]))
 
     def read(self) -> NDArray[np.uint8]:
         """The picture, (H, W, 4) u8 sRGB, alpha 255."""
@@ -105,18 +108,16 @@ class Look:
         self._drawn.close()
         self._target.close()
         retire(self.camera)
-        self._smooth.removeNode()
+        self._resolve.removeNode()
 
 
-def _smoothing(target: Target, drawn: Target) -> NodePath:
-    """A screen-filling card in `target` that shows what was drawn, its edges smoothed."""
-    maker = CardMaker("smooth")
+def _resolving(target: Target, drawn: Target) -> NodePath:
+    """A screen-filling card in `target`; its pixels are means of what was drawn there."""
+    maker = CardMaker("resolve")
     maker.setFrameFullscreenQuad()
     card = NodePath(maker.generate())
-    card.setShader(Shader.make(Shader.SL_GLSL, SMOOTH_VERTEX, SMOOTH_FRAGMENT))
+    card.setShader(Shader.make(Shader.SL_GLSL, RESOLVE_VERTEX, RESOLVE_FRAGMENT))
     texture = drawn.textures["color"]
-    texture.setWrapU(SamplerState.WMClamp)
-    texture.setWrapV(SamplerState.WMClamp)
     texture.setMinfilter(SamplerState.FTLinear)
     texture.setMagfilter(SamplerState.FTLinear)
     card.setShaderInput("picture", texture)
@@ -124,9 +125,9 @@ def _smoothing(target: Target, drawn: Target) -> NodePath:
     card.setDepthTest(False)
     card.setDepthWrite(False)
     card.node().setBounds(OmniBoundingVolume())
-    scene = NodePath("smoothing")
+    scene = NodePath("resolving")
     card.reparentTo(scene)
-    camera = scene.attachNewNode(Camera("smoothing", OrthographicLens()))
+    camera = scene.attachNewNode(Camera("resolving", OrthographicLens()))
     target.buffer.makeDisplayRegion().setCamera(camera)
     return scene
 

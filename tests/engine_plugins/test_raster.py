@@ -180,6 +180,15 @@ def test_a_crop_has_the_pixels_of_the_whole_frame(
         StreetRenderer(street, WIDTH, HEIGHT, crop=(200, 0, 96, 64))
 
 
+def test_a_pixel_is_the_mean_of_what_it_covers(
+    street: Street, pair: tuple[FrameArrays, FrameArrays, Camera]
+) -> None:
+    with StreetRenderer(street, 4 * WIDTH, 4 * HEIGHT) as fine:
+        parts = fine.render(T1)["color"].reshape(HEIGHT, 4, WIDTH, 4, 4)
+    error = np.abs(pair[1]["color"] - parts.mean((1, 3))).max(-1)
+    assert (error > 24).mean() < 0.02  # one sample a pixel, its edges smoothed: 0.048
+
+
 def test_the_same_seed_gives_the_same_bytes(renderer: StreetRenderer) -> None:
     with StreetRenderer(build_street(907, "drive"), WIDTH, HEIGHT) as other:
         other.render(0.3)
