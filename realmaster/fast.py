@@ -225,6 +225,7 @@ def recall(
     prev = cv2.remap(
         _padded(state["output"]), map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
+    prev *= valid[..., None]
     hidden = state["hidden"]
     coarse = cv2.resize(np.nan_to_num(flow), hidden.shape[:1:-1], interpolation=cv2.INTER_AREA)
     coarse_x, coarse_y, _ = _sources(coarse / np.float32(HIDDEN_STRIDE))

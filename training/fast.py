@@ -232,11 +232,10 @@ def run_frames(net: FastNet, batch: Batch, *, with_gradient: int) -> Iterator[Fr
         inputs = frame.inputs
         if output is not None and hidden is not None and depth is not None:
             motion = torch.nan_to_num(frame.motion)
-            inputs = inputs._replace(
-                prev=warp(output.clamp(0, 1), motion, mode="bicubic").clamp(0, 1),
-                hidden=warp_hidden(hidden, motion),
-                valid=history_valid(frame, depth),
-            )
+            valid = history_valid(frame, depth)
+            prev = warp(output.clamp(0, 1), motion, mode="bicubic").clamp(0, 1) * valid
+            hidden = warp_hidden(hidden, motion)
+            inputs = inputs._replace(prev=prev, hidden=hidden, valid=valid)
         with torch.set_grad_enabled(
             torch.is_grad_enabled() and index >= len(batch.frames) - with_gradient
         ):
