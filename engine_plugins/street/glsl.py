@@ -79,10 +79,10 @@ void main() {
     float light = max(facing, 0.0);
     if (gloss.w > 0.5) light = 0.35 + 0.5 * light + 0.15 * abs(facing);
     if (light > 0.0) {
-        vec3 at = world + n * 0.05;
-        vec2 fine = vec2(1.0 / 4096.0, 1.0 / 1024.0), coarse = vec2(1.0 / 1024.0, 1.0 / 512.0);
-        light *= shadow(static_map, static_from_world, at, fine, 0.0008);
-        light *= shadow(moving_map, moving_from_world, at, coarse, 0.0012);
+        vec3 at = world + n * 0.03;
+        vec2 fine = 1.0 / textureSize(static_map, 0), coarse = 1.0 / textureSize(moving_map, 0);
+        light *= shadow(static_map, static_from_world, at, fine, 0.0001);
+        light *= shadow(moving_map, moving_from_world, at, coarse, 0.0002);
     }
     vec3 ground = vec3(0.20, 0.185, 0.165);
     vec3 ambient = mix(ground, mix(sky_low, sky_top, 0.45) * 0.62, 0.5 + 0.5 * n.z);

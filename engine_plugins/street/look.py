@@ -40,7 +40,8 @@ from engine_plugins.street.model import F64, Material
 from engine_plugins.street.scene import Street
 
 STATIC, MOVING, SKY, ALL = (BitMask32.bit(k) for k in (1, 2, 3, 4))
-_STATIC_MAP, _MOVING_MAP = (4096, 1024), (1024, 512)
+# Texels of 2.7 cm over the whole street and of 3.5 cm about the camera.
+_STATIC_MAP, _MOVING_MAP = (8192, 2048), (2048, 1024)
 #: The picture is drawn this many times as wide and as high, and each pixel is the mean of four.
 _SUPERSAMPLING = 2
 
