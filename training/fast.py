@@ -70,6 +70,8 @@ class TrainConfig:
     """Share of such batches before and after `decay_from`."""
     freeze_from: float = 0.6
     """Share of the budget after which normalizations keep their statistics, as in inference."""
+    dropout: float = 0.0
+    """Share of the deepest levels' channels left out at random, in every step."""
     edge_weight: float = 0.4
     """Of steps between neighbours at the geometry's edges; `detail_weight`: of all others."""
     detail_weight: float = 0.1
@@ -139,6 +141,7 @@ def new_loop(config: TrainConfig) -> Loop:
     if config.start_from is not None:
         load_weights(config.start_from, net)
     ema.load_state_dict(net.state_dict())
+    net.dropout = config.dropout
     ema.requires_grad_(False).eval()
     rate, decay = config.learning_rate, config.weight_decay
     optimizers = muon_and_adamw(
@@ -183,6 +186,7 @@ def train_step(config: TrainConfig, loop: Loop, samples: list[Sample]) -> float:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(config, loop)
     loop.net.train(progress(config, loop) < config.freeze_from)
+    torch.manual_seed(int(loop.rng.integers(2**31)))  # what is left out; known to a resumed run
     statistics = [buffer.clone() for buffer in loop.net.buffers()]
     with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
         steps = list(run_frames(loop.net, batch, with_gradient=with_gradient))
@@ -357,7 +361,8 @@ def _rescan(train_store: SampleStore, validate_store: SampleStore, crop: tuple[i
         log.info("%d more samples, %d now", added, len(train_store.samples))
     if not train_store.samples:
         raise SetupError(
-            f"there is no training sample (seeds 0-799) in {train_store.folder}; render some first"
+            f"there is no training sample (seeds 0-799, 1000 on) in {train_store.folder}; "
+            "render some first"
         )
     for sample in train_store.samples[-added:] if added else ():
         if sample.size[0] < crop[0] or sample.size[1] < crop[1]:

@@ -1,8 +1,8 @@
 """Street samples for the fast tier: mapped from their files, cropped into batches.
 
 One sample is `<seed>_<path>_<k>.npz`: T consecutive raster frames and the path-traced truth of the
-last one. Seeds 0-799 train, 800-899 validate; later seeds are never read. This file knows files and
-tensors, not the network's inside nor the loop.
+last one. Seeds 0-799 and from 1000 on train, 800-899 validate; 900-999 are never read. This file
+knows files and tensors, not the network's inside nor the loop.
 """
 
 import logging
@@ -24,7 +24,10 @@ from training.fast_model import FastInputs, warp
 log = logging.getLogger(__name__)
 
 Split = Literal["train", "validate"]
-SPLIT_SEEDS: dict[Split, range] = {"train": range(800), "validate": range(800, 900)}
+SPLIT_SEEDS: dict[Split, tuple[range, ...]] = {
+    "train": (range(800), range(1000, 10_000)),
+    "validate": (range(800, 900),),
+}
 _NAME = re.compile(r"(\d{4})_[a-z]+_\d+\.npz")
 _FAR_M = 1e4  # stands for the sky where depths are compared
 
@@ -125,7 +128,7 @@ class SampleStore:
             if self.limit is not None and len(self.samples) >= self.limit:
                 break
             found = _NAME.fullmatch(name)
-            if found is None or int(found[1]) not in SPLIT_SEEDS[self.split]:
+            if found is None or not any(int(found[1]) in r for r in SPLIT_SEEDS[self.split]):
                 continue
             try:
                 self.samples.append(read_sample(self.folder / name))

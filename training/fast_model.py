@@ -131,6 +131,7 @@ class FastNet(nn.Module):
         super().__init__()
         config = config or FastConfig()
         self.config = config
+        self.dropout = 0.0  # share of the deepest levels' channels left out, set by the training
         w2, w4, *_, deepest = widths = config.widths
         self.mix = _conv(_FULL_MAPS, w2, size=2, stride=2, padding=0)
         self.mix_geometry = _conv(_GEOMETRY_MAPS + 1, w2, size=1)
@@ -171,8 +172,8 @@ class FastNet(nn.Module):
             x = down(x) if levels else down(x) + recalled
             x = encode(_act(x))
             levels.append(x)
-        x = self.middle[0](_act(self.down[-1](x)))
-        x = self.middle[1:](self.context(x))
+        x = self._thin(self.middle[0](_act(self.down[-1](self._thin(x)))))
+        x = self._thin(self.middle[1:](self.context(x)))
         for level, up, decode in zip(levels[::-1], self.up[:0:-1], self.decode[::-1], strict=True):
             x = decode(_act(level + _double(up(x), like=level)))
         hidden = torch.tanh(self.remember(x))
@@ -182,6 +183,9 @@ class FastNet(nn.Module):
         fresh = frame.color * (1 + gain) + surface * light + offset
         keep = torch.sigmoid(blend - 1) * frame.valid
         return fresh + keep * (frame.prev - fresh), hidden
+
+    def _thin(self, x: Tensor) -> Tensor:
+        return fn.dropout2d(x, self.dropout) if self.dropout else x
 
 
 def folded(net: FastNet) -> FastNet:

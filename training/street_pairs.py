@@ -118,7 +118,7 @@ def plan(seeds: list[int], num: int, shard: tuple[int, int] = (0, 1)) -> list[Sa
     if forbidden:
         raise RealMasterError(
             f"--seeds holds {forbidden[0]}: seeds {TEST_SEEDS[0]}-{TEST_SEEDS[-1]} are for tests "
-            "alone; train on 0-799, validate on 800-899"
+            "alone; train on 0-799 and from 1000 on, validate on 800-899"
         )
     index, count = shard
     order = [seeds[i] for i in np.random.default_rng(0).permutation(len(seeds))][index::count]

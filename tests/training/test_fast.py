@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, frames: list[MemoryFrame]) 
     folder = tmp_path_factory.mktemp("street")
     for name, first in (("0003_drive_0", 0), ("0799_walk_0", 1), ("0800_drive_0", 1)):
         write_sample(folder / f"{name}.npz", frames[first : first + 4])
-    for name in ("0900_drive_0", "0950_walk_1"):
+    for name in ("0900_drive_0", "0950_walk_1", "0999_walk_0"):
         write_sample(folder / f"{name}.npz", frames[:4])
     (folder / "0004_drive_0.npz").write_bytes(b"PK\x03\x04 cut off")
     (folder / "notes.npz").write_bytes(b"")
@@ -454,6 +455,25 @@ def test_statistics_can_be_kept_as_in_inference(folder: Path, tmp_path: Path, sh
     assert math.isfinite(train_step(run, loop, [sample_of(folder)]))
     same = [torch.equal(a, b) for a, b in zip(before, loop.net.buffers(), strict=True)]
     assert all(same) if share == 0 else not any(same)
+
+
+def test_training_leaves_channels_out_and_inference_none(folder: Path, tmp_path: Path) -> None:
+    run = config(folder, tmp_path, dropout=0.5)
+    loop = new_loop(run)
+    frame = example_inputs(64, 96, torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert torch.equal(loop.ema(*frame)[0], loop.ema(*frame)[0])
+        assert not torch.equal(loop.net(*frame)[0], loop.net(*frame)[0])
+    losses = [train_step(run, new_loop(run), [sample_of(folder)]) for _ in range(2)]
+    assert losses[0] == losses[1]
+
+
+def test_streets_after_the_tests_train_too(folder: Path, tmp_path: Path) -> None:
+    for name in ("0999_walk_0", "1000_walk_0"):
+        shutil.copy(folder / "0003_drive_0.npz", tmp_path / f"{name}.npz")
+    store = SampleStore(tmp_path, "train")
+    store.rescan()
+    assert store.names == ["1000_walk_0.npz"]
 
 
 def test_a_run_without_a_finite_gradient_ends(
