@@ -54,16 +54,22 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--truth-only", action="store_true", help="render the truth and stop")
     parser.add_argument("--again", action="store_true", help="enhance anew (after training)")
+    parser.add_argument(
+        "--record-again", action="store_true", help="the game changed: record anew, keep the truth"
+    )
     options = parser.parse_args()
     reports: dict[str, list[dict[str, Any]]] = {case: [] for case in CASES}
     for seed in TEST_SEEDS[: options.seeds]:
         folder = options.out / str(seed)
         folder.mkdir(parents=True, exist_ok=True)
+        if options.record_again:
+            for case in CASES:
+                (folder / f"{case}.mcap").unlink(missing_ok=True)
         record(folder, seed)
         render(folder)
         if not options.truth_only:
             for case in CASES:
-                reports[case].append(report(folder, case, options.again))
+                reports[case].append(report(folder, case, options.again or options.record_again))
                 print(seed, case, figures_of(reports[case][-1:]), flush=True)
     if not options.truth_only:
         write_table(options.out, reports)
