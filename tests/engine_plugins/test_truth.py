@@ -16,7 +16,7 @@ from engine_plugins.street.mitsuba_setup import load_mitsuba
 from engine_plugins.street.model import CameraPose, Material, Mesh, Sun, Texture
 from engine_plugins.street.scene import build_street
 from engine_plugins.street.session_truth import render_session_truth, street_of_session
-from engine_plugins.street.truth import TruthRenderer, filmic
+from engine_plugins.street.truth import TruthRenderer, _pixel_rays, filmic
 
 needs_mitsuba = pytest.mark.skipif(
     importlib.util.find_spec("mitsuba") is None, reason="needs realmaster[truth]"
@@ -258,12 +258,11 @@ def test_the_games_shadows_lie_where_rays_to_the_sun_are_blocked() -> None:
             view = renderer.view(t_s)
         truth = TruthRenderer(street, 320, 180, t_s=t_s)
         depth = np.where(game["depth"] < 25, game["depth"], 0)
-        row, column = np.mgrid[0:180, 0:320] + 0.5
-        rays = np.stack([column, row, np.ones((180, 320))], -1) @ np.linalg.inv(view.K).T
-        points = (rays * depth[..., None]) @ view.world_from_camera[:3, :3].T
+        points = _pixel_rays(view.K, 320, 180) * depth.reshape(-1, 1)
+        points = points @ view.world_from_camera[:3, :3].T
         points += view.world_from_camera[:3, 3] + [0, 0, 0.01]
         mi = load_mitsuba()
-        origins = mi.Point3f(*points.reshape(-1, 3).T.astype(np.float32))
+        origins = mi.Point3f(*points.T.astype(np.float32))
         blocked = truth._scene.ray_test(
             mi.Ray3f(origins, mi.Vector3f(*map(float, street.sun.direction)))
         )
